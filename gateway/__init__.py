@@ -1,0 +1,1 @@
+"""Comptroller: a runtime control layer for AI usage."""
