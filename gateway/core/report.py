@@ -1,0 +1,135 @@
+"""What can be asked of the books and what they answer. Names in answers are in clear unless they were erased."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.core.ledger import Amounts, CallState
+from gateway.core.session import Session
+
+USAGE_DIMENSIONS = (
+    *("user", "team", "app", "service", "agent", "session", "model", "provider", "tool", "key", "tag"),
+    *("end_user", "model_tier", "environment", "cost_center"),
+)
+"""What `usage --by` accepts. A call with several tags counts under each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TotalsAsk:
+    """The sum of settled calls that match: the value of one counter (rule 11).
+
+    `terms` are (kind, recorded value) pairs as `Attribution.recorded` writes them, None = the call has no such value.
+    The window is that of the *hold* (rule 26): [start_us, end_us). With `bucket_us` the answer is split into buckets of
+    that length, counted from the epoch.
+    """
+
+    terms: tuple[tuple[str, str | None], ...]
+    session_id: str | None
+    start_us: int | None
+    end_us: int | None
+    bucket_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """`buckets` maps a bucket's start to its sum; without `bucket_us` everything stands under 0."""
+
+    buckets: Mapping[int, Amounts]
+    sessions_opened: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """One line of who spent what. `group` has one value per dimension asked for, `-` where a call has none."""
+
+    group: tuple[str, ...]
+    calls: int
+    denied: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    tool_calls: int
+    cost_usd_micros: int
+    estimated_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session with what was booked on it; held amounts are the limiter's business and not in the books' sums."""
+
+    session: Session
+    posted: Amounts
+    calls: int
+    denied: int
+    user: str
+    team: str
+    agent: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSearch:
+    """Every field narrows; None does not. `text` is searched for in the row's document."""
+
+    since_us: int | None = None
+    until_us: int | None = None
+    kind: str | None = None
+    call_id: str | None = None
+    session_id: str | None = None
+    text: str | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    seq: int
+    at_us: int
+    segment: str
+    kind: str
+    doc: Mapping[str, Any]
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Where the journal was tampered with or damaged, in words."""
+
+    seq: int | None
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    rows: int
+    segments: int
+    head: str
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One call as booked, for `denial_explain`, `audit search` and tests. `denial` is set where it was refused."""
+
+    call_id: str
+    kind: str
+    state: CallState | None
+    started_at_us: int
+    session_id: str
+    group: Mapping[str, str]
+    held: Amounts
+    posted: Amounts
+    outcome: str | None
+    estimated: str | None
+    status: int | None
+    denial: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A derived figure that differs from the sum of its ledger rows."""
+
+    table: str
+    key: str
+    derived: Amounts
+    counted: Amounts

@@ -1,0 +1,154 @@
+"""One run of one agent: how a call names it, which states it can be in, when it ends.
+
+Rules 13-15: an id that a client sends is valid only inside its key and names one session for 30 days; an implicit
+session (no mark) starts afresh after idling, never while paused or stopped; wall time ends with `session_expired`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+ID_LENGTH_MAX = 128
+CLIENT_ID_LIFE_US = 30 * 24 * 3600 * 1_000_000
+CHILD_TOKEN_PREFIX = "cptr_ss_"
+"""Signed child tokens (rule 16): one that does not verify is refused, never read as a plain id."""
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+
+
+class SessionState(StrEnum):
+    OPEN = "open"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    CLOSED = "closed"
+
+
+TRANSITIONS: Mapping[SessionState, frozenset[SessionState]] = {
+    SessionState.OPEN: frozenset({SessionState.PAUSED, SessionState.STOPPED, SessionState.CLOSED}),
+    SessionState.PAUSED: frozenset({SessionState.OPEN, SessionState.STOPPED, SessionState.CLOSED}),
+    SessionState.STOPPED: frozenset({SessionState.OPEN, SessionState.CLOSED}),
+    SessionState.CLOSED: frozenset({SessionState.OPEN}),
+}
+"""Closed reopens when its client comes back within 30 days; stopped reopens only by a person (resume)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """Operator settings, in seconds; `new_per_hour_max` counts per agent, or per key where it names no agent."""
+
+    idle_timeout_s: float = 1800.0
+    wall_time_s: float = 28_800.0
+    new_per_hour_max: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMark:
+    """How a call named its session. `kind`: header, claude-code, codex, opencode, or implicit (then no `client_id`)."""
+
+    kind: str
+    client_id: str = ""
+    agent_part: str = ""
+
+
+IMPLICIT = SessionMark("implicit")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as the books know it; `reason` says why it is paused or stopped. Wall time counts from `run_started_us`,
+    which a return after idling sets anew: a session that a person resumes next day is a new run with the old spend."""
+
+    id: str
+    key_id: str
+    mark: SessionMark
+    state: SessionState
+    opened_at_us: int
+    run_started_us: int
+    last_active_us: int
+    reason: str = ""
+
+
+class MarkRefused(ValueError):
+    """A session header that is present but unusable."""
+
+
+def mark_of(headers: Mapping[str, str], body: Mapping[str, object]) -> SessionMark:
+    """The mark of a model call, strongest first (research/clients.md section 4). Header names in lower case."""
+    own = headers.get("x-comptroller-session")
+    if own is not None:
+        return SessionMark("header", _checked(own))
+    claude = headers.get("x-claude-code-session-id")
+    if claude:
+        return SessionMark("claude-code", _checked(claude), headers.get("x-claude-code-agent-id", "")[:ID_LENGTH_MAX])
+    codex = headers.get("session-id")
+    if codex and headers.get("originator", "").startswith("codex"):
+        return SessionMark("codex", _checked(codex), headers.get("thread-id", "")[:ID_LENGTH_MAX])
+    turn = headers.get("x-codex-turn-metadata")
+    if turn and (from_turn := _string_in(turn, "session_id")):
+        return SessionMark("codex", _checked(from_turn))
+    opencode = headers.get("x-session-id")
+    if opencode:
+        root = headers.get("x-parent-session-id") or opencode
+        return SessionMark("opencode", _checked(root), opencode[:ID_LENGTH_MAX])
+    return _mark_in_body(body)
+
+
+def _mark_in_body(body: Mapping[str, object]) -> SessionMark:
+    metadata = body.get("metadata")
+    if isinstance(metadata, Mapping) and isinstance(user_id := metadata.get("user_id"), str):
+        if found := _string_in(user_id, "session_id"):
+            return SessionMark("claude-code", _checked(found))
+        _, separator, tail = user_id.rpartition("_session_")
+        if separator:
+            return SessionMark("claude-code", _checked(tail))
+    client = body.get("client_metadata")
+    if isinstance(client, Mapping) and isinstance(found := client.get("session_id"), str) and found:
+        return SessionMark("codex", _checked(found))
+    return IMPLICIT
+
+
+def _string_in(text: str, name: str) -> str | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, str) and found else None
+
+
+def _checked(client_id: str) -> str:
+    if len(client_id) > ID_LENGTH_MAX or not _PRINTABLE.fullmatch(client_id):
+        raise MarkRefused(f"a session id has 1 to {ID_LENGTH_MAX} visible ASCII characters")
+    if client_id.startswith(CHILD_TOKEN_PREFIX):
+        raise MarkRefused("this child-session token is not valid here")
+    return client_id
+
+
+class Continuation(StrEnum):
+    """What a call does to the session that its mark names."""
+
+    GOES_ON = "goes_on"
+    REOPENS = "reopens"
+    STARTS_AFRESH = "starts_afresh"
+    EXPIRED = "expired"
+
+
+def continue_session(session: Session, rules: SessionRules, now_us: int, *, in_flight: int) -> Continuation:
+    """Whether a call with this mark goes on with the session, reopens it or needs a new one (rule 14)."""
+    held_by_people = session.state in (SessionState.PAUSED, SessionState.STOPPED)
+    if held_by_people:
+        return Continuation.GOES_ON
+    idle_us = now_us - session.last_active_us
+    idle = in_flight == 0 and idle_us > rules.idle_timeout_s * 1_000_000
+    over_wall = now_us - session.run_started_us > rules.wall_time_s * 1_000_000
+    if session.mark.kind == IMPLICIT.kind:
+        ended = idle or session.state is SessionState.CLOSED
+        if ended:
+            return Continuation.STARTS_AFRESH
+        return Continuation.EXPIRED if over_wall else Continuation.GOES_ON
+    if now_us - session.last_active_us > CLIENT_ID_LIFE_US:
+        return Continuation.STARTS_AFRESH
+    if session.state is SessionState.CLOSED or idle:
+        return Continuation.REOPENS
+    return Continuation.EXPIRED if over_wall else Continuation.GOES_ON
