@@ -1,0 +1,1 @@
+"""The HTTP face: the data plane, the admin API, health and the portal."""

@@ -1,0 +1,25 @@
+"""Reads JSON bodies on the hot path: orjson first, the strict parser where orjson's reading could be one of several.
+
+Rule: a body that orjson writes back byte for byte had no duplicate key, no exotic number and no odd escape, so it needs
+no second look. Equal length would not do: `1e6` grows by six bytes in writing and can hide a dropped duplicate.
+"""
+
+from typing import Any
+
+import orjson
+
+from gateway.core import strict_json
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a request or reply body. Raises strict_json.JsonRefused."""
+    strict_json.check_token_count(body)
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return strict_json.parse(body)
+    strict_json.check_depth(body, value)
+    if orjson.dumps(value) == body:
+        return value
+    # orjson refuses lone surrogates too, so what is left to judge is keys and numbers.
+    return strict_json.parse_screened(body)
