@@ -1,0 +1,40 @@
+"""What the policy says about a call, and why.
+
+Rule: a decision can be shown as it is. Its reason is a sentence for a person or an agent and holds no argument values.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`rule` names the row that decided, as `policies/10-team.csv:14`; None where no row did."""
+
+    allowed: bool
+    reason: str
+    rule: str | None
+    policy_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDenial:
+    """A declared tool (or `-`, a call without tools) that the policy refuses together with the model of the call."""
+
+    tool: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class CallDecision:
+    """A model call with all tools that it declares: allowed only if every (model, tool) pair is.
+
+    `decision` is the first denial, or the decision on the first pair. `denied` lists every refused tool, so that a
+    caller may strip them instead of refusing the call.
+    """
+
+    decision: Decision
+    denied: tuple[ToolDenial, ...]
+
+    @property
+    def allowed(self) -> bool:
+        return not self.denied
