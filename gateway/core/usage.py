@@ -1,0 +1,149 @@
+"""Token usage in one convention for all providers, and its reading from the OpenAI wire format.
+
+The convention is *inclusive*: input holds cache reads, cache writes and audio, output holds reasoning and audio. So no
+part is ever added to a total, and a limit in tokens is input + output whatever the provider.
+Rule: a report is believed or refused, never repaired downward. An explicit zero is a report; a missing one is None.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+# No model takes or gives a billion tokens in one call; a larger figure is a fault that must not reach a counter.
+TOKENS_MAX = 10**9
+
+
+class UsageInvalid(ValueError):
+    """A report that cannot be true: negative, not an integer, absurdly large. The message holds no content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one call used, in tokens. `estimated` says how a figure came about that no provider reported.
+
+    `clamped`: a part was reported larger than its whole and was cut to it.
+    """
+
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    estimated: str | None = None
+    clamped: bool = False
+
+    def __post_init__(self) -> None:
+        # Priced apart, so these three must fit side by side; reasoning is priced as output and may overlap with audio.
+        input_parts = self.cached_input_tokens + self.cache_write_tokens + self.audio_input_tokens
+        if input_parts > self.input_tokens or max(self.reasoning_tokens, self.audio_output_tokens) > self.output_tokens:
+            raise UsageInvalid("a part of the usage is larger than the whole")
+        for name in _COUNTS:
+            _check(name, getattr(self, name))
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def uncached_tokens(self) -> int:
+        """The total without cache reads (SEMANTICS.md rule 25)."""
+        return self.total_tokens - self.cached_input_tokens
+
+
+def from_openai(report: object) -> Usage | None:
+    """The `usage` member of a chat completion, completion or embedding reply, or of a chunk. None: no report.
+
+    Some compatible servers leave reasoning out of `completion_tokens` but not out of `total_tokens`; what the total has
+    more is output. Raises UsageInvalid.
+    """
+    if report is None:
+        return None
+    usage = _object("usage", report)
+    total_tokens = _optional(usage, "total_tokens")
+    input_tokens = _optional(usage, "prompt_tokens")
+    output_tokens = _optional(usage, "completion_tokens") or 0
+    if input_tokens is None:
+        if total_tokens is None:
+            return None
+        input_tokens = max(0, total_tokens - output_tokens)
+    output_tokens = max(output_tokens, (total_tokens or 0) - input_tokens)
+
+    input_details = _object("prompt_tokens_details", usage.get("prompt_tokens_details") or {})
+    output_details = _object("completion_tokens_details", usage.get("completion_tokens_details") or {})
+    cached = _optional(input_details, "cached_tokens") or 0
+    cache_write = _optional(input_details, "cache_write_tokens") or 0
+    audio_input = _optional(input_details, "audio_tokens") or 0
+    reasoning = _optional(output_details, "reasoning_tokens") or 0
+    audio_output = _optional(output_details, "audio_tokens") or 0
+    return _clamped(input_tokens, (cached, cache_write, audio_input), output_tokens, (reasoning, audio_output))
+
+
+def last_report(earlier: Usage | None, later: Usage | None) -> Usage | None:
+    """Of two reports of one call in the OpenAI or Gemini wire format: the later one, even where it is lower.
+
+    Each report is cumulative and the last is the one that is billed, so neither adding nor taking the larger is right.
+    """
+    return earlier if later is None else later
+
+
+def largest_report(earlier: Usage | None, later: Usage | None) -> Usage | None:
+    """Of two reports of one call in the Anthropic wire format: the larger of each figure.
+
+    `message_start` has the input side, `message_delta` is cumulative and may leave out or raise what came before.
+    """
+    if earlier is None or later is None:
+        return later or earlier
+    larger = {name: max(getattr(earlier, name), getattr(later, name)) for name in _COUNTS}
+    return _clamped(
+        larger["input_tokens"],
+        (larger["cached_input_tokens"], larger["cache_write_tokens"], larger["audio_input_tokens"]),
+        larger["output_tokens"],
+        (larger["reasoning_tokens"], larger["audio_output_tokens"]),
+    )
+
+
+def _clamped(
+    input_tokens: int, input_parts: tuple[int, int, int], output_tokens: int, output_parts: tuple[int, int]
+) -> Usage:
+    # Cache reads are cut first: they are the cheap part, and a false one would be a discount nobody gave.
+    room = input_tokens
+    fitting = []
+    for part in reversed(input_parts):
+        fitting.append(min(part, room))
+        room -= fitting[-1]
+    audio_input, cache_write, cached = fitting
+    reasoning, audio_output = (min(part, output_tokens) for part in output_parts)
+    return Usage(
+        input_tokens,
+        cached,
+        cache_write,
+        output_tokens,
+        reasoning,
+        audio_input,
+        audio_output,
+        clamped=(cached, cache_write, audio_input) != input_parts or (reasoning, audio_output) != output_parts,
+    )
+
+
+def _object(name: str, value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise UsageInvalid(f"{name} is not an object")
+    return value
+
+
+def _optional(report: Mapping[str, object], name: str) -> int | None:
+    value = report.get(name)
+    return None if value is None else _check(name, value)
+
+
+def _check(name: str, value: object) -> int:
+    # bool is an int to Python; to a provider it is a fault.
+    if type(value) is not int:
+        raise UsageInvalid(f"{name} is not an integer")
+    if not 0 <= value <= TOKENS_MAX:
+        raise UsageInvalid(f"{name} is out of range")
+    return value
+
+
+_COUNTS = tuple(field.name for field in fields(Usage) if field.name.endswith("_tokens"))
