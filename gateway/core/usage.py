@@ -38,8 +38,19 @@ class Usage:
         input_parts = self.cached_input_tokens + self.cache_write_tokens + self.audio_input_tokens
         if input_parts > self.input_tokens or max(self.reasoning_tokens, self.audio_output_tokens) > self.output_tokens:
             raise UsageInvalid("a part of the usage is larger than the whole")
-        for name in _COUNTS:
-            _check(name, getattr(self, name))
+        if max(self.input_tokens, self.output_tokens) > TOKENS_MAX or self._least() < 0:
+            raise UsageInvalid("a count is out of range")
+
+    def _least(self) -> int:
+        return min(
+            self.input_tokens,
+            self.cached_input_tokens,
+            self.cache_write_tokens,
+            self.output_tokens,
+            self.reasoning_tokens,
+            self.audio_input_tokens,
+            self.audio_output_tokens,
+        )
 
     @property
     def total_tokens(self) -> int:
