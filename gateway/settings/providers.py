@@ -1,0 +1,161 @@
+"""Providers, the models that clients see, and prices."""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from gateway.settings.fields import (
+    ApiKey,
+    Count,
+    Day,
+    Factor,
+    Flag,
+    Headers,
+    HttpUrl,
+    Items,
+    Name,
+    PicosPerToken,
+    Table,
+    Words,
+    setting,
+)
+from gateway.settings.findings import Fault, Flaw
+from gateway.settings.section import Section
+
+OPENAI_URL = "https://api.openai.com/v1"
+Tokens = Annotated[Count, Field(ge=1)]
+
+
+class Provider(Section):
+    kind: Literal["openai", "openai_compatible", "simulated"] = setting(..., "Which API it speaks.")
+    base_url: HttpUrl | None = setting(
+        None, f"Address up to `/v1`. `openai`: `{OPENAI_URL}`; `openai_compatible`: required."
+    )
+    api_key: ApiKey = setting(None, "Credential, by reference. `none` for a local server that asks for none.")
+    headers: Headers = setting({}, "Headers added to each request. Secret ones by reference.")
+    include_usage: Flag = setting(
+        True, "Ask for usage at the end of streams. Off only for servers that refuse the field."
+    )
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = setting(
+        None, "Field that caps the output. `openai`: `max_completion_tokens`; others: `max_tokens`."
+    )
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> "Provider":
+        flaws: list[Flaw] = []
+        if self.kind == "simulated":
+            given = [name for name in ("base_url", "api_key", "headers") if getattr(self, name)]
+            flaws += [Flaw("a simulated provider has none", "remove it", (name,)) for name in given]
+        elif self.kind == "openai" and self.api_key is None:
+            flaws.append(Flaw("is missing", "write `${OPENAI_API_KEY}`", ("api_key",)))
+        elif self.kind == "openai_compatible":
+            if "api_key" not in self.model_fields_set:
+                flaws.append(Flaw("is missing", "write `${NAME}`, or `none` if the server asks for none", ("api_key",)))
+            if self.base_url is None:
+                flaws.append(Flaw("is missing", "the address of the server, up to `/v1`", ("base_url",)))
+        if flaws:
+            raise Fault.of(flaws)
+        return self
+
+    @property
+    def url(self) -> str | None:
+        """The address that requests go to; None for the simulated provider."""
+        return self.base_url or (OPENAI_URL if self.kind == "openai" else None)
+
+    @property
+    def output_cap_field(self) -> str:
+        return self.max_tokens_field or ("max_completion_tokens" if self.kind == "openai" else "max_tokens")
+
+
+class Rates(Section):
+    """USD per million tokens in the file, pico-USD a token in the program (the same digits, times a million)."""
+
+    input_picos_per_token: PicosPerToken = setting(..., "USD per million input tokens.", alias="input_usd_per_mtok")
+    output_picos_per_token: PicosPerToken = setting(..., "USD per million output tokens.", alias="output_usd_per_mtok")
+    cached_input_picos_per_token: PicosPerToken | None = setting(
+        None, "USD per million input tokens read from a cache; none: as input.", alias="cached_input_usd_per_mtok"
+    )
+    cache_write_picos_per_token: PicosPerToken | None = setting(
+        None, "USD per million input tokens written to a cache; none: as input.", alias="cache_write_usd_per_mtok"
+    )
+
+
+class Price(Rates):
+    from_date: Day | None = setting(None, "First day (UTC) on which it holds; none: always.", alias="from")
+
+
+def _dated(value: object) -> object:
+    return value if isinstance(value, (tuple, list)) else (value,)
+
+
+def _in_order(prices: tuple[Price, ...]) -> tuple[Price, ...]:
+    days = [price.from_date for price in prices]
+    if len(set(days)) != len(days):
+        raise Fault("has two prices from the same day on", "give each a different `from`; only one can be without")
+    return tuple(sorted(prices, key=lambda price: price.from_date or date.min))
+
+
+Prices = Annotated[Items[Price], BeforeValidator(_dated), AfterValidator(_in_order)]
+"""One price, or a list of dated ones; in the program always a tuple, the earliest first."""
+
+
+class UnknownPrice(Section):
+    """`deny`, or rates to go by; `estimate` is None for deny."""
+
+    estimate: Rates | None = setting(
+        None, "Rates for models without a price. What is booked by them is marked as estimate."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _deny(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            if data != "deny":
+                raise Fault("must be `deny` or `{estimate: {...}}`")
+            return {}
+        if isinstance(data, dict) and "estimate" not in data:
+            raise Fault("must be `deny` or `{estimate: {...}}`")
+        return data
+
+
+class PriceBook(Section):
+    unknown: UnknownPrice = setting("deny", "A call whose price is unknown is denied, or booked by an estimate.")
+    overrides: Table[Prices] = setting({}, "Prices by model name: the client's name, or the provider's.")
+
+
+class Deployment(Section):
+    provider: Name = setting(..., "Name of a provider.")
+    model: Words | None = setting(None, "The provider's name for the model; none: the client's name.")
+
+
+class Model(Section):
+    provider: Name | None = setting(None, "Name of the provider that serves it. Or `deployments`.")
+    model: Words | None = setting(None, "The provider's name for the model; none: the client's name.")
+    deployments: Items[Deployment] = setting((), "Several places that serve it, the first preferred.")
+    tier: Name | None = setting(None, "Word that limits select by (`model_tier`).")
+    price: Prices = setting((), "Price, or a list of dated prices; none: from the price book.")
+    max_output_tokens: Tokens | None = setting(None, "Most tokens one answer can have.")
+    image_tokens_max: Tokens | None = setting(None, "Tokens that one image costs at most.")
+    token_factor: Annotated[Factor, Field(gt=0, le=10)] | None = setting(
+        None, "Tokens of this model for one token of `o200k`; none: by the model's family."
+    )
+    hidden_reasoning: Flag | None = setting(
+        None, "The model reasons without showing it, so that its output cannot be metered; none: by the model's family."
+    )
+
+    @model_validator(mode="after")
+    def _served_somewhere(self) -> "Model":
+        if self.provider is None and not self.deployments:
+            raise Fault("needs `provider` or `deployments`")
+        if self.provider is not None and self.deployments:
+            raise Fault("has both `provider` and `deployments`", "put all of them under `deployments`")
+        if self.deployments and self.model is not None:
+            raise Fault("goes with `provider`; each of `deployments` has its own", at=("model",))
+        return self
+
+    def targets(self, alias: str) -> tuple[tuple[str, str], ...]:
+        """(provider, the provider's model name) in order of preference. `alias` is the client's name."""
+        if self.provider is not None:
+            return ((self.provider, self.model or alias),)
+        return tuple((deployment.provider, deployment.model or alias) for deployment in self.deployments)

@@ -1,0 +1,108 @@
+"""What the configuration will be able to say but cannot yet: refused by name rather than ignored (rule 35).
+
+To build a part, delete its row here and give it a model.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from gateway.settings.findings import Flaw, SettingPath
+from gateway.settings.tree import Value, select, without
+
+PLANNED = "is not built yet (planned)"
+
+
+@dataclass(frozen=True, slots=True)
+class UnbuiltSetting:
+    """A key that no model knows. Empty values of it are let pass and dropped."""
+
+    path: tuple[str, ...]
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnbuiltValue:
+    """Values of a known key. `instead` is what to write. `drops` = how many levels around it go unchecked with it."""
+
+    path: tuple[str, ...]
+    what: str
+    refuses: Callable[[Value], bool]
+    instead: str
+    drops: int = 0
+
+
+def _starts(*prefixes: str) -> Callable[[Value], bool]:
+    return lambda value: isinstance(value, str) and value.startswith(prefixes)
+
+
+def _one_of(*words: str) -> Callable[[Value], bool]:
+    return lambda value: isinstance(value, str) and value in words
+
+
+def _action(name: str) -> Callable[[Value], bool]:
+    """As a word, or as `{name: ...}`."""
+    return lambda value: value == name or (isinstance(value, dict) and name in value)
+
+
+UNBUILT_SETTINGS = (
+    UnbuiltSetting(("admin", "oidc"), "login by OpenID Connect"),
+    UnbuiltSetting(("alerts",), "sending alerts"),
+    UnbuiltSetting(("capacity",), "sharing out a provider's capacity"),
+    UnbuiltSetting(("identity",), "keys of other issuers"),
+    UnbuiltSetting(("limits", "*", "alert_at"), "alerting at shares of a limit"),
+    UnbuiltSetting(("limits", "*", "reserved"), "reserving shares of a limit"),
+    UnbuiltSetting(("loops", "cycle"), "detecting cycles"),
+    UnbuiltSetting(("loops", "errors_in_a_row"), "detecting error storms"),
+    UnbuiltSetting(("retention",), "dropping old books"),
+    UnbuiltSetting(("sessions", "fingerprint"), "telling unmarked sessions apart"),
+)
+
+UNBUILT_VALUES = (
+    UnbuiltValue(("counters", "url"), "Redis", _starts("redis://", "rediss://"), "write `memory://`"),
+    UnbuiltValue(("limits", "*", "action"), "`throttle`", _action("throttle"), "write `block`, `warn` or `pause`"),
+    UnbuiltValue(("limits", "*", "action"), "`route_to`", _action("route_to"), "write `block`, `warn` or `pause`"),
+    *(
+        UnbuiltValue(("providers", "*", "kind"), f"the provider kind `{kind}`", _one_of(kind), "remove the provider", 1)
+        for kind in ("anthropic", "gemini", "azure_openai", "bedrock")
+    ),
+    UnbuiltValue(
+        ("server", "workers"),
+        "serving by several processes",
+        lambda value: isinstance(value, str) and value.isdigit() and int(value) > 1,
+        "write `1`",
+    ),
+    UnbuiltValue(
+        ("storage", "url"),
+        "Postgres",
+        _starts("postgres://", "postgresql://", "postgresql+"),
+        "write `sqlite:///var/comptroller.db`",
+    ),
+)
+
+
+def refuse_unbuilt(root: dict[str, Value]) -> tuple[dict[str, Value], list[tuple[SettingPath, Flaw]]]:
+    """The tree without what is not built, and a flaw for each part that says something."""
+    flaws = [(path, flaw) for path, _, flaw in _found(root) if flaw is not None]
+    rest: Value = root
+    for _, dropped, _ in _found(root):
+        rest = without(rest, dropped)
+    return (rest if isinstance(rest, dict) else {}), flaws
+
+
+def _found(root: dict[str, Value]) -> Iterator[tuple[SettingPath, SettingPath, Flaw | None]]:
+    for setting in UNBUILT_SETTINGS:
+        for path, value in select(root, setting.path):
+            flaw = Flaw(f"`{setting.path[-1]}` ({setting.what}) {PLANNED}", "remove it")
+            yield path, path, flaw if _says_something(value) else None
+    for row in UNBUILT_VALUES:
+        for path, value in select(root, row.path):
+            if row.refuses(value):
+                yield path, path[: len(path) - row.drops], Flaw(f"{row.what} {PLANNED}", row.instead)
+
+
+def _says_something(value: Value) -> bool:
+    if isinstance(value, dict):
+        return any(map(_says_something, value.values()))
+    if isinstance(value, tuple):
+        return any(map(_says_something, value))
+    return value is not None and value.lower() not in ("", "false", "off")
