@@ -1,7 +1,8 @@
 """Every setting is told in docs/configuration.md, and nothing is told there that cannot be set.
 
 Either by its whole path in backticks, `server.port`, or in the first cell of a table under a heading that names its
-section in backticks: "## `server`", then "| `port` | ...". Sections of a list are `keys[]`, of a mapping `providers.<name>`.
+section in backticks: "## `server`", then "| `port` | ...". Sections of a list are `keys[]`, those of a mapping
+`providers.<name>`.
 """
 
 import re
