@@ -1,7 +1,7 @@
 """Cuts HTTP/1.1 messages out of a byte stream, for the mock upstream (requests) and the loader (replies).
 
-Owns framing only: Content-Length, chunked, and end by close. Body bytes are handed on as they arrive, so that the loader
-can time each event. It trusts the other side to be well-behaved: it is an instrument, not an edge.
+Owns framing only: Content-Length, chunked, and end by close. Body bytes are handed on as they arrive, so that the
+loader can time each event. It trusts the other side to be well-behaved: it is an instrument, not an edge.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """Calls a chat endpoint and measures it: `python -m benchmarks.load --port 8080 --calls 1000` prints one JSON object.
 
-Closed loop (each connection calls again when it is answered) or open loop (`--rate`, where waiting for a free connection counts). Every prompt is unique, connections are kept alive, and both the calls and the time are bounded.
+Closed loop (each connection calls again when it is answered) or open loop (`--rate`, where waiting for a free
+connection counts). Every prompt is unique, connections are kept alive, and both the calls and the time are bounded.
 """
 
 import argparse

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], server: Server, log_path
             tail = log_path.read_text(errors="replace")[-1500:]
             state = "did not get ready" if process.returncode is None else f"ended with {process.returncode}"
             raise NotReady(f"{Path(server.command[0]).name} {state}: {tail.strip()}")
-        time.sleep(0.1)  # noqa: TID251 - nothing else runs in this process
+        time.sleep(0.1)
 
 
 def _answers(port: int, path: str) -> bool:
@@ -92,14 +92,10 @@ def _answers(port: int, path: str) -> bool:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        pass
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

@@ -1,6 +1,6 @@
 """The bare relay: ASGI in, aiohttp out, nothing decided, held or recorded. What a governed call is compared with.
 
-Runs on any ASGI server, e.g. `uvicorn benchmarks.relay_asgi:app`; the upstream's base URL stands in `BENCH_UPSTREAM_URL`.
+Runs on any ASGI server, e.g. `uvicorn benchmarks.relay_asgi:app`; the upstream's URL stands in `BENCH_UPSTREAM_URL`.
 """
 
 import os

@@ -1,0 +1,92 @@
+"""Writes the configuration, the policy and the policy's tests that the gateway is measured with.
+
+`Governance.ALL` is what a careful company would switch on: 10,000 rules that deny and allow by user, team, agent and
+role, conditions among them, and limits of three units on five scopes. Amounts are so large that nothing is refused.
+"""
+
+import json
+import shutil
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from benchmarks.upstream import MODELS
+
+POLICY_RULES = 10_000
+OUR_MODEL = Path(__file__).parent.parent / "model.conf"
+PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+SCOPES = ("session", "user", "team", "agent", "key")
+HUGE = 1_000_000_000
+
+
+class Governance(Enum):
+    NONE = "one row that allows all models, no limits"
+    ALL = "10,000 policy rules, 15 limits on five scopes"
+
+
+def write_config(
+    directory: Path, upstream_port: int, governance: Governance, *, fast_path: bool = True, client: str = "aiohttp"
+) -> Path:
+    """Fills `directory`. The key is read from `BENCH_KEY` when the gateway starts."""
+    policies = directory / "policies"
+    policies.mkdir(parents=True)
+    shutil.copy(OUR_MODEL, directory / "model.conf")
+    rows = policy_rows() if governance is Governance.ALL else ["p, user:bench, *, *, model:invoke, , allow"]
+    (policies / "bench.csv").write_text("\n".join(rows) + "\n")
+    config: dict[str, Any] = {
+        "server": {"fast_path": fast_path},
+        "upstream": {"client": client},
+        "storage": {"url": f"sqlite:///{directory / 'books.db'}"},
+        "providers": {
+            "mock": {
+                "kind": "openai_compatible",
+                "base_url": f"http://127.0.0.1:{upstream_port}/v1",
+                "api_key": "${BENCH_UPSTREAM_KEY:-none}",
+            }
+        },
+        "models": {name: {"provider": "mock", "price": PRICE, "max_output_tokens": 8192} for name in MODELS},
+        "teams": {"bench": {"cost_center": "CC-1"}},
+        "users": {"bench": {"groups": ["engineering"]}},
+        "agents": {"bench": {"environment": "test"}},
+        "keys": [{"name": "bench", "user": "bench", "team": "bench", "agent": "bench", "secret": "${BENCH_KEY}"}],
+        # Thousands of sessions in minutes are what is measured, not a runaway.
+        "sessions": {"max_new_per_hour": HUGE},
+        "limits": limits() if governance is Governance.ALL else [],
+    }
+    path = directory / "comptroller.yaml"
+    # JSON is YAML too.
+    path.write_text(json.dumps(config, indent=1))
+    return path
+
+
+def limits() -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    for scope in SCOPES:
+        window = {} if scope == "session" else {"window": "day"}
+        made += [
+            {"name": f"{scope}-tokens", "each": scope, "tokens": HUGE * 1000, **window},
+            {"name": f"{scope}-usd", "each": scope, "usd": HUGE, **window},
+            {"name": f"{scope}-rate", "each": scope, "requests": HUGE, "window": "minute"},
+        ]
+    return made
+
+
+def policy_rows() -> list[str]:
+    """The caller acts through a role, its team and its agent; a condition is looked at on each of its calls."""
+    links = ["g, user:bench, role:developer", "g2, bench-plain, group:bench", "g2, model-premium, group:premium"]
+    rules = [
+        *(f"p, role:developer, {name}, *, model:invoke, , allow" for name in MODELS),
+        'p, agent:bench, *, *, model:invoke, "agent.environment == ""production""", deny',
+        "p, team:bench, forbidden-*, *, model:invoke, , deny",
+        "p, user:bench, group:premium, *, model:invoke, , deny",
+        "p, role:developer, group:bench, files__*, tool:call, , allow",
+    ]
+    for number in range((POLICY_RULES - len(rules)) // 3 + 1):
+        role = f"role:r{number % 50}"
+        links.append(f"g, user:u{number}, {role}")
+        rules += [
+            f"p, user:u{number}, model-{number % 200}, *, model:invoke, , allow",
+            f"p, team:t{number % 400}, family-{number}-*, *, model:invoke, , deny",
+            f'p, {role}, model-{number}, server{number % 40}__*, tool:call, "time.hour >= {number % 24}", allow',
+        ]
+    return links + rules[:POLICY_RULES]
