@@ -65,6 +65,14 @@ def test_ci_runs_the_whole_check() -> None:
     assert re.search(r"^check: lint types layers test ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
+def test_make_says_plainly_that_there_is_no_python(tmp_path: Path) -> None:
+    command = ["make", "--file", str(ROOT / "Makefile"), "PYTHON=", "test"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode != 0
+    assert "needs Python 3.11 or newer" in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_container_copies_what_there_is() -> None:
     lines = (ROOT / "deploy/Containerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from=" not in line]
