@@ -1,4 +1,4 @@
-"""Every setting stands in docs/configuration.md by its path in backticks: `server.port`, `keys[].name`, `models.<name>.tier`."""
+"""Every setting stands in docs/configuration.md by its path: `server.port`, `keys[].name`, `models.<name>.tier`."""
 
 import re
 
