@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from gateway.core.denial import Code
+from gateway.core.denial import TRANSIENT, Code
 from gateway.core.identity import SECRET_PATTERN
 from tests.tidy.tree import ROOT, texts
 
@@ -62,9 +62,19 @@ def test_every_page_is_in_the_index() -> None:
     assert sorted(pages - set(LINK.findall(index))) == []
 
 
+def code_table() -> dict[str, tuple[int, bool]]:
+    """Status in the chat format and whether waiting helps, by code, as the page tells them."""
+    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z_]+)` \| (\d{3}) \| (yes|no) \| \S", page, re.MULTILINE)
+    return {code: (int(status), helps == "yes") for code, status, helps in rows}
+
+
 def test_every_denial_code_is_documented() -> None:
-    documented = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs/errors.md").read_text(encoding="utf-8")))
-    assert sorted({str(code) for code in Code} - documented) == []
+    assert sorted(code_table()) == sorted(code.value for code in Code)
+
+
+def test_documents_say_which_denials_end_by_waiting() -> None:
+    assert {code for code, (_, helps) in code_table().items() if helps} == {code.value for code in TRANSIENT}
 
 
 def test_the_pattern_for_secret_scanners_is_the_one_we_use() -> None:
