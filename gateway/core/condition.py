@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from gateway.core.condition_context import PolicyContext
+from gateway.core.condition_context import OF_PAIR, PolicyContext
 from gateway.core.condition_parser import And, Not, Or, Term, Truth, parse_condition
 from gateway.core.condition_types import Attribute, Comparison, is_date
 from gateway.core.condition_values import family_of, reader_of
@@ -35,10 +35,8 @@ class Condition:
     evaluate: Evaluator
     at_best: Evaluator
     at_worst: Evaluator
-
-    @property
-    def reads_args(self) -> bool:
-        return any(attribute.path[0] == "args" for attribute in self.attributes)
+    reads_args: bool
+    reads_pair: bool
 
     def outcome(self, context: PolicyContext) -> Outcome:
         return Outcome(self.evaluate(context))
@@ -48,10 +46,10 @@ class Condition:
         missing = [each.name for each in self.attributes if reader_of(each)(context) is None]
         return tuple(dict.fromkeys(missing))
 
-    def holds_for_allow(self, context: PolicyContext, *, listing: bool = False) -> bool:
+    def holds_for_allow(self, context: PolicyContext, listing: bool = False) -> bool:
         return (self.at_best if listing else self.evaluate)(context) == _TRUE
 
-    def holds_for_deny(self, context: PolicyContext, *, listing: bool = False) -> bool:
+    def holds_for_deny(self, context: PolicyContext, listing: bool = False) -> bool:
         return (self.at_worst if listing else self.evaluate)(context) != _FALSE
 
 
@@ -59,10 +57,12 @@ def compile_condition(text: str) -> Condition:
     """Raises ConditionInvalid. An empty text is no condition; ask before."""
     term = parse_condition(text)
     attributes = tuple(_attributes_of(term))
+    reads_args = any(attribute.path[0] == "args" for attribute in attributes)
+    reads_pair = any(attribute.name in OF_PAIR for attribute in attributes)
     evaluate = _compiled(term, None)
-    if not any(attribute.path[0] == "args" for attribute in attributes):
-        return Condition(text, attributes, evaluate, evaluate, evaluate)
-    return Condition(text, attributes, evaluate, _compiled(term, _TRUE), _compiled(term, _FALSE))
+    at_best = _compiled(term, _TRUE) if reads_args else evaluate
+    at_worst = _compiled(term, _FALSE) if reads_args else evaluate
+    return Condition(text, attributes, evaluate, at_best, at_worst, reads_args, reads_pair)
 
 
 def _attributes_of(term: Term) -> list[Attribute]:

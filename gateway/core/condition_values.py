@@ -6,7 +6,7 @@ Rule: None means unknown. A value of another type than the schema says, or a num
 import math
 from collections.abc import Callable, Mapping
 
-from gateway.core.condition_context import AttributeValue, PolicyContext
+from gateway.core.condition_context import OF_PAIR, AttributeValue, PolicyContext
 from gateway.core.condition_schema import WEEKDAYS, Kind
 from gateway.core.condition_types import Attribute, Literal, Operand
 
@@ -30,8 +30,10 @@ def _attribute_reader(attribute: Attribute) -> Reader:
     if root == "time":
         return _TIME_READERS[attribute.path[1]]
     name = attribute.name
+    if name in OF_PAIR:
+        return _PAIR_READERS[name]
     is_kind = _KIND_TESTS[attribute.kind]
-    of_call = root in ("session", "model", "tool", "call")
+    of_call = root in ("session", "model", "call")
 
     def read(context: PolicyContext) -> object:
         attributes: Mapping[str, AttributeValue] = context.call if of_call else context.principal
@@ -66,6 +68,18 @@ _TIME_READERS: Mapping[str, Reader] = {
     "minute": lambda context: context.local_time.minute if context.local_time else None,
     "weekday": lambda context: WEEKDAYS[context.local_time.weekday()] if context.local_time else None,
     "date": lambda context: context.local_time.date().isoformat() if context.local_time else None,
+}
+
+
+def _tool_server(context: PolicyContext) -> object:
+    server, separator, _ = (context.tool_name or "").partition("__")
+    return server if separator else None
+
+
+_PAIR_READERS: Mapping[str, Reader] = {
+    "model.name": lambda context: context.model_name,
+    "tool.name": lambda context: context.tool_name,
+    "tool.server": _tool_server,
 }
 
 

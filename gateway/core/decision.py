@@ -38,3 +38,10 @@ class CallDecision:
     @property
     def allowed(self) -> bool:
         return not self.denied
+
+    @staticmethod
+    def of(tools: tuple[str, ...], decisions: list[Decision]) -> "CallDecision":
+        """`decisions` in the order of `tools`, at least one."""
+        pairs = zip(tools, decisions, strict=True)
+        denied = tuple(ToolDenial(tool, decision) for tool, decision in pairs if not decision.allowed)
+        return CallDecision(denied[0].decision if denied else decisions[0], denied)

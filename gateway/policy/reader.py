@@ -1,0 +1,166 @@
+"""Reads policy files into rows, or refuses them with everything that is wrong.
+
+Rule: what this reader accepts, Casbin reads with the same meaning. Each way in which a Casbin file silently loses a
+rule is an error here, with file, line, column and fix.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gateway.policy.csv_text import Field, FieldInvalid, fields_of
+from gateway.policy.file_text import FileText, Line, text_of
+from gateway.policy.findings import Finding, PolicyInvalid
+from gateway.policy.link_checks import link_findings
+from gateway.policy.row_fields import (
+    FieldWrong,
+    check_action,
+    check_condition_fits,
+    check_group,
+    check_group_member,
+    check_link_member,
+    check_model_fits,
+    check_pattern,
+    check_role_or_team,
+    check_subject,
+    check_tool_fits,
+    condition_of,
+    effect_of,
+)
+from gateway.policy.rows import Link, LinkType, Place, Rows, Rule
+
+_Result = TypeVar("_Result")
+
+_SHAPES = {
+    "p": ("p", "subject", "model", "tool", "action", "condition", "effect"),
+    "g": ("g", "principal", "role or team"),
+    "g2": ("g2", "model", "group"),
+    "g3": ("g3", "tool", "group"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """`path` is how findings and decisions name the file."""
+
+    path: str
+    content: bytes
+
+
+def read_rows(files: tuple[PolicyFile, ...], model_text: str = "") -> Rows:
+    """Raises PolicyInvalid. The version names the content of the files and of the model."""
+    reader = _Reader()
+    for file in files:
+        reader.read(text_of(file.path, file.content))
+    findings = reader.findings or list(link_findings(tuple(reader.rules), tuple(reader.links)))
+    if not findings and not reader.rules:
+        findings.append(Finding(files[0].path if files else "policies", 0, 0, "no p row at all", "write one"))
+    if findings:
+        raise PolicyInvalid(tuple(sorted(set(findings))))
+    return Rows(tuple(reader.rules), tuple(reader.links), _version(files, model_text))
+
+
+def _version(files: tuple[PolicyFile, ...], model_text: str) -> str:
+    digest = hashlib.sha256(model_text.encode())
+    for file in files:
+        digest.update(b"\x00" + file.path.encode() + b"\x00" + hashlib.sha256(file.content).digest())
+    return digest.hexdigest()[:16]
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.rules: list[Rule] = []
+        self.links: list[Link] = []
+        self.findings: list[Finding] = []
+        self._seen: dict[tuple[str, ...], Place] = {}
+
+    def read(self, file: FileText) -> None:
+        self.findings.extend(file.findings)
+        for line in file.rows:
+            try:
+                fields = fields_of(line.text)
+            except FieldInvalid as invalid:
+                self._find(Place(file.path, line.number), invalid.column, invalid.message, invalid.fix)
+                continue
+            self._read_row(Place(file.path, line.number), line, fields)
+
+    def _find(self, place: Place, column: int, message: str, fix: str) -> None:
+        self.findings.append(Finding(place.path, place.line, column, message, fix))
+
+    def _read_row(self, place: Place, line: Line, fields: tuple[Field, ...]) -> None:
+        row_type = fields[0].text
+        shape = _SHAPES.get(row_type)
+        if shape is None:
+            self._find(place, fields[0].column, f"unknown row type {row_type!r}", _row_type_fix(row_type))
+        elif len(fields) != len(shape):
+            column = fields[len(shape)].column if len(fields) > len(shape) else len(line.text) + 1
+            message = f"{row_type} takes {len(shape)} fields, not {len(fields)}"
+            self._find(place, column, message, _count_fix(shape, fields))
+        elif row_type == "p":
+            self._read_rule(place, fields)
+        else:
+            self._read_link(place, LinkType(row_type), fields)
+
+    def _read_rule(self, place: Place, fields: tuple[Field, ...]) -> None:
+        _, subject, model, tool, action, condition_field, effect_field = fields
+        found_before = len(self.findings)
+        self._check(place, subject, check_subject)
+        self._check(place, model, lambda text: check_pattern(text, "a model"))
+        self._check(place, tool, lambda text: check_pattern(text, "a tool"))
+        self._check(place, action, check_action)
+        condition = self._check(place, condition_field, condition_of)
+        effect = self._check(place, effect_field, effect_of)
+        if effect is None or len(self.findings) > found_before:
+            return
+        self._check(place, model, lambda text: check_model_fits(text, action.text, effect))
+        self._check(place, tool, lambda text: check_tool_fits(text, action.text))
+        self._check(place, condition_field, lambda _: check_condition_fits(condition, action.text))
+        rule = Rule(subject.text, model.text, tool.text, action.text, condition_field.text, effect, place, condition)
+        if self._is_new(place, fields):
+            self.rules.append(rule)
+
+    def _read_link(self, place: Place, link_type: LinkType, fields: tuple[Field, ...]) -> None:
+        _, member, group = fields
+        found_before = len(self.findings)
+        if link_type is LinkType.ROLE:
+            self._check(place, member, check_link_member)
+            self._check(place, group, check_role_or_team)
+        else:
+            what = "model" if link_type is LinkType.MODEL_GROUP else "tool"
+            self._check(place, member, lambda text: check_group_member(text, what))
+            self._check(place, group, check_group)
+        if len(self.findings) == found_before and self._is_new(place, fields):
+            self.links.append(Link(link_type, member.text, group.text, place))
+
+    def _is_new(self, place: Place, fields: tuple[Field, ...]) -> bool:
+        texts = tuple(field.text for field in fields)
+        first = self._seen.setdefault(texts, place)
+        if first is not place:
+            self._find(place, fields[0].column, f"the same row stands at {first}", "remove one of them")
+        return first is place
+
+    def _check(self, place: Place, field: Field, check: Callable[[str], _Result]) -> _Result | None:
+        try:
+            return check(field.text)
+        except FieldWrong as wrong:
+            column = field.columns[min(wrong.offset, len(field.columns) - 1)]
+            self._find(place, column, wrong.message, wrong.fix)
+            return None
+
+
+def _row_type_fix(row_type: str) -> str:
+    if ";" in row_type:
+        return "separate the fields with commas"
+    if row_type.lower() in _SHAPES:
+        return f"write {row_type.lower()}"
+    return "a row begins with p, g, g2 or g3; a comment with #"
+
+
+def _count_fix(shape: tuple[str, ...], fields: tuple[Field, ...]) -> str:
+    expected = ", ".join(shape)
+    if len(fields) > len(shape):
+        return f"write {expected}; quote a condition that holds a comma, and put comments on lines of their own"
+    if len(fields) == len(shape) - 1 and shape[0] == "p":
+        return f"write {expected}; an empty condition keeps its comma"
+    return f"write {expected}"
