@@ -1,0 +1,55 @@
+"""What the MCP front door asks of the gateway: who is calling, what may be seen, and the whole line of a tool call.
+
+Rule: nothing here knows MCP, and nothing in this package decides. The gateway implements `Governance`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from gateway.core.tool import ToolAsk, ToolDone
+
+T = TypeVar("T")
+
+
+class Caller(Protocol):
+    """An identified credential. Opaque, but for the key that it is."""
+
+    @property
+    def key_id(self) -> str: ...
+
+    @property
+    def key_name(self) -> str: ...
+
+
+class Governance(Protocol):
+    """Header names are lower case everywhere. Every method but `listable` may raise gateway.core.denial.Refused."""
+
+    async def identify(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Caller:
+        """Who is calling; asked for every HTTP request, whatever its verb."""
+        ...
+
+    def listable(self, caller: Caller, name: str) -> bool:
+        """Whether this caller may see the tool `server__tool`. Called once per tool and listing: it must be cheap."""
+        ...
+
+    async def call_tool(self, caller: Caller, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> ToolDone[T]:
+        """Authorizes, holds, awaits `send()` at most once, settles.
+
+        `send` returns what the tool server answered, its own errors included, and raises
+        gateway.core.upstream.UpstreamError when there was no answer. Being cancelled settles too.
+        """
+        ...
+
+    async def status(self, caller: Caller, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]:
+        """`quota_status`: of one session, or of all open ones of this key."""
+        ...
+
+    async def estimate(
+        self, caller: Caller, headers: Mapping[str, str], arguments: Mapping[str, Any]
+    ) -> Mapping[str, Any]: ...
+
+    async def limits(self, caller: Caller, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]: ...
+
+    async def models(self, caller: Caller) -> Mapping[str, Any]: ...
+
+    async def explain(self, caller: Caller, call_id: str) -> Mapping[str, Any]: ...

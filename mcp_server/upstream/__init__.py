@@ -1,0 +1,1 @@
+"""MCP servers whose tools are offered through the gateway: how they are reached, listed and called."""
