@@ -144,7 +144,7 @@ def _ours() -> list[Lane]:
 
 def all_lanes() -> list[Lane]:
     uvicorn = ("uvicorn", "--port", "{port}", "--http", "httptools", "--loop", "uvloop", "--no-access-log")
-    hypercorn = ("hypercorn", "--bind", "127.0.0.1:{port}", "--worker-class", "uvloop", "--workers", "1")
+    hypercorn = ("hypercorn", "--bind", "127.0.0.1:{port}", "--worker-class", "uvloop", "--workers", "0")
     title = f"LiteLLM proxy {litellm_proxy.VERSION}, no governance, no database"
     return [
         Lane(DIRECT, "the mock upstream itself", None, _nothing),

@@ -58,15 +58,22 @@ class Load:
         self.finished = asyncio.Event()
         self._sent = 0
         self._ended = 0
+        self._open: set[Connection] = set()
         self._idle: deque[Connection] = deque()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._all_closed = asyncio.Event()
         self._due_s: deque[float] = deque()
         self._head, self._body = _request_parts(plan, key)
         self._nonce = secrets.token_hex(8)
 
     async def run(self) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
-        for _ in range(min(self.plan.connections, self.plan.calls)):
-            await self._connect()
+        try:
+            for _ in range(min(self.plan.connections, self.plan.calls)):
+                await self._connect()
+        except OSError:
+            self._give_up()
         started_s = time.perf_counter()
         if self.plan.rate:
             self._arrive(loop, started_s, 0)
@@ -78,7 +85,21 @@ class Load:
         except TimeoutError:
             self.errors["out of time"] = self.plan.calls - self._ended
         seconds = time.perf_counter() - started_s
-        return self._report(seconds)
+        report = self._report(seconds)
+        await self._close()
+        return report
+
+    async def _close(self) -> None:
+        self._closing = True
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+        for connection in list(self._open):
+            connection.abort()
+        if self._open:
+            await self._all_closed.wait()
+
+    def opened(self, connection: "Connection") -> None:
+        self._open.add(connection)
+        self.idle(connection)
 
     def idle(self, connection: "Connection") -> None:
         self._idle.append(connection)
@@ -87,6 +108,8 @@ class Load:
 
     def ended(self, error: str | None = None) -> None:
         """One call is over, well or not."""
+        if self.finished.is_set():
+            return
         if error is not None:
             self.errors[error] += 1
         self._ended += 1
@@ -104,16 +127,25 @@ class Load:
         return self.plan.leave_every > 0 and index % self.plan.leave_every == self.plan.leave_every - 1
 
     def lost(self, connection: "Connection") -> None:
+        self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-        if self._sent < self.plan.calls:
+        if self._closing:
+            if not self._open:
+                self._all_closed.set()
+        elif self._sent < self.plan.calls:
             task = asyncio.ensure_future(self._connect())
+            self._connecting.add(task)
             task.add_done_callback(self._connected)
 
     def _connected(self, task: "asyncio.Task[None]") -> None:
+        self._connecting.discard(task)
         if task.cancelled() or task.exception() is None:
             return
-        # The server is gone: what was not sent will not be.
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """The server is gone: what was not sent will not be."""
         self.errors["no connection"] += self.plan.calls - self._ended
         self._sent = self._ended = self.plan.calls
         self.finished.set()
@@ -178,7 +210,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclass of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
-        self._load.idle(self)
+        self._load.opened(self)
+
+    def abort(self) -> None:
+        self._transport.abort()
 
     def call(self, request: bytes, since_s: float, leaves: bool) -> None:
         self._busy = True

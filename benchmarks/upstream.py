@@ -18,11 +18,11 @@ from typing import Any, cast
 from benchmarks.event_loop import run
 from benchmarks.http1 import FramingError, Reader, Role, chunk, header
 
-MODELS = ("bench-plain", "bench-plain-20ms", "bench-stream-200", "bench-paced-200-5ms")
+MODELS = ("bench-plain", "bench-plain-20ms", "bench-stream-200", "bench-paced-200-5ms", "bench-paced-40-2ms")
 EVENTS_DEFAULT = 200
 EVENTS_MAX = 10_000
 TOKENS_AN_EVENT = 8
-TEXT_AN_EVENT = "the quick brown fox jumps over the lazy "
+TEXT_AN_EVENT = "quick brown foxes jump over lazy dogs "
 PROMPT_TOKENS = 64
 
 # A quote inside a JSON string is escaped, so these can only match at a real member, never inside a prompt.
@@ -171,8 +171,11 @@ def _usage(completion_tokens: int) -> dict[str, Any]:
 
 
 def _events(model: str, events: int) -> list[dict[str, Any]]:
-    deltas: list[tuple[dict[str, str], str | None]] = [({"content": TEXT_AN_EVENT}, None)] * events
-    deltas[0] = ({"role": "assistant", "content": TEXT_AN_EVENT}, None)
+    # Numbered, because some gateways end a stream that says the same thing a hundred times.
+    deltas: list[tuple[dict[str, str], str | None]] = [
+        ({"content": f"{number} {TEXT_AN_EVENT}"}, None) for number in range(events)
+    ]
+    deltas[0][0]["role"] = "assistant"
     deltas.append(({}, "stop"))
     return [
         _event(model, [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}])
