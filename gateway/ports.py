@@ -6,8 +6,16 @@ Rule: a port offers what a station needs as one operation (hold, settle, void), 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
+from gateway.core.attribution import Attribution
+from gateway.core.budget import Ask, Shortfall
+from gateway.core.catalog import Deployment, PricedRates
+from gateway.core.condition_context import PolicyContext
+from gateway.core.decision import CallDecision, Decision
+from gateway.core.hold import Binding, CounterView, Hold
 from gateway.core.identity import VirtualKey
-from gateway.core.ledger import Entry
+from gateway.core.ledger import Amounts, Entry
+from gateway.core.limit import Limit
+from gateway.core.record import CallRecord
 from gateway.core.report import (
     AuditRow,
     AuditSearch,
@@ -20,7 +28,8 @@ from gateway.core.report import (
     Verification,
 )
 from gateway.core.session import Session
-from gateway.core.upstream import UpstreamRequest
+from gateway.core.sizing import Room
+from gateway.core.upstream import Timeouts, UpstreamRequest
 
 
 class BooksUnavailable(Exception):
@@ -106,3 +115,111 @@ class Upstream(Protocol):
     async def send(self, request: UpstreamRequest) -> UpstreamReply: ...
 
     async def close(self) -> None: ...
+
+
+class Clock(Protocol):
+    """The only source of time. Wall clock for the books, monotonic for durations."""
+
+    def now_us(self) -> int: ...
+
+    def monotonic_ns(self) -> int: ...
+
+
+class Ids(Protocol):
+    """New identifiers: unguessable, sorted by time."""
+
+    def new(self, prefix: str) -> str: ...
+
+
+class Policy(Protocol):
+    """Casbin's rules as one immutable version at a time; fails closed."""
+
+    @property
+    def version(self) -> str: ...
+
+    def decide(
+        self, subjects: frozenset[str], model: str, tool: str, action: str, context: PolicyContext
+    ) -> Decision: ...
+
+    def decide_call(
+        self, subjects: frozenset[str], model: str, tools: tuple[str, ...], context: PolicyContext
+    ) -> CallDecision: ...
+
+    def listable(self, subjects: frozenset[str], model: str, tool: str, context: PolicyContext) -> bool: ...
+
+    def roles_of(self, subjects: frozenset[str]) -> frozenset[str]: ...
+
+
+class Prices(Protocol):
+    """Rates in integers, resolved once per model and day."""
+
+    def rates_for(self, model: str, deployment: Deployment, at_us: int) -> PricedRates | None:
+        """None = the price is unknown."""
+
+
+class Tokens(Protocol):
+    """Counts o200k tokens without ever blocking the loop for long, and without ever failing on content."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether counting can start at once; the first call loads the ranks in a thread."""
+
+    async def count(self, texts: Sequence[str]) -> int: ...
+
+
+class Provider(Protocol):
+    """One provider with its credential and address."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def send(self, path: str, body: bytes, timeouts: Timeouts) -> UpstreamReply: ...
+
+    def redact(self, text: str) -> str:
+        """The text with this provider's credentials taken out."""
+
+
+class Limiter(Protocol):
+    """The live counters: check and take are one operation. Raises BooksUnavailable where a counter cannot be loaded."""
+
+    def bindings(self, attribution: Attribution, session_id: str) -> tuple[Binding, ...]: ...
+
+    async def load(self, bindings: Sequence[Binding], session_id: str, now_us: int, *, fresh_session: bool) -> None: ...
+
+    def rooms(self, bindings: Sequence[Binding], now_us: int) -> tuple[Room, ...]: ...
+
+    def shortfalls(self, bindings: Sequence[Binding], ask: Ask, now_us: int) -> tuple[Shortfall, ...]: ...
+
+    def reserve(
+        self,
+        call_id: str,
+        attribution: Attribution,
+        session_id: str,
+        bindings: tuple[Binding, ...],
+        ask: Ask,
+        now_us: int,
+    ) -> Hold | tuple[Shortfall, ...]: ...
+
+    def top_up(self, hold: Hold, more: Amounts, now_us: int) -> bool: ...
+
+    def shrink(self, hold: Hold, less: Amounts) -> None: ...
+
+    def settle(self, hold: Hold, posted: Amounts) -> None: ...
+
+    def void(self, hold: Hold) -> None: ...
+
+    async def freed(self, timeout_s: float) -> bool: ...
+
+    def configure(
+        self, limits: tuple[Limit, ...], key_limits: Mapping[str, tuple[Limit, ...]], now_us: int
+    ) -> None: ...
+
+    def view(self, bindings: Sequence[Binding], now_us: int) -> list[CounterView]: ...
+
+    def views(self, now_us: int) -> list[CounterView]: ...
+
+
+class Telemetry(Protocol):
+    """Told once about every call that ended or was refused; never waits, never raises."""
+
+    def finished(self, record: CallRecord) -> None: ...

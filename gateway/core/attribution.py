@@ -19,6 +19,9 @@ SELECTORS = (
 )
 """Selector kinds besides `label:<name>`."""
 
+OPENER = "opener"
+"""Who is counted for opening sessions: the agent, or the key where it names none (not a selector for operators)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
@@ -59,6 +62,7 @@ class Attribution:
             "tool": self.tool,
             "environment": self.environment,
             "cost_center": self.cost_center,
+            OPENER: f"agent:{self.agent}" if self.agent != ABSENT else f"key:{self.key_name}",
         }
         single.update((f"label:{name}", value) for name, value in self.labels)
         object.__setattr__(self, "values", single)
@@ -84,7 +88,7 @@ class Attribution:
         """The (kind, value) pairs as the books keep them: personal names as pseudonyms, absent values left out."""
         pairs = [("key", self.key_id)]
         for kind, value in self.values.items():
-            if kind in ("org", "key") or value == ABSENT:
+            if kind in ("org", "key", OPENER) or value == ABSENT:
                 continue
             pairs.append((kind, pseudonym_of(kind, value) if kind in PERSONAL_KINDS else value))
         pairs += [("role", role) for role in self.roles]

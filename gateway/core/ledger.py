@@ -195,7 +195,17 @@ class KeySaved:
     key: VirtualKey
 
 
-Entry = HoldPlaced | HoldRaised | CallSettled | CallVoided | CallDenied | Refusals | SessionChanged | AdminChanged | KeySaved
+Entry = (
+    HoldPlaced
+    | HoldRaised
+    | CallSettled
+    | CallVoided
+    | CallDenied
+    | Refusals
+    | SessionChanged
+    | AdminChanged
+    | KeySaved
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from enum import StrEnum
 
-from gateway.core.attribution import Attribution
+from gateway.core.attribution import OPENER, Attribution
 from gateway.core.window import Window
 
 
@@ -85,6 +85,8 @@ class Limit:
         """The counter that a call falls on, e.g. `user:alice`; without `each` the fixed selectors name it."""
         if self.each == "session":
             return f"session:{session_id}"
+        if self.each == OPENER:
+            return call.value(OPENER)
         if self.each is not None:
             return f"{self.each}:{call.value(self.each)}"
         return ",".join(f"{kind}:{value}" for kind, value in self.where) or "org"

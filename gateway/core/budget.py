@@ -1,0 +1,182 @@
+"""Which limits a call falls on, and why one of them refuses it. Pure; the limiter holds the counters.
+
+Rule 29: transient if the ask would fit within a minute, otherwise final; rule 30: `budget_held` if and only if the ask
+fits what is posted alone on every limit; what binds first is the smallest remaining/asked, ties by file order.
+"""
+
+from dataclasses import dataclass
+
+from gateway.core.denial import Code, Denial, LimitFacts, amount_shown, time_shown
+from gateway.core.ledger import Amounts
+from gateway.core.limit import Limit, Unit
+from gateway.core.sizing import Draw
+
+TRANSIENT_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a call wants to hold. `sessions` = 1 if it opens a session."""
+
+    amounts: Amounts
+    sessions: int = 0
+    concurrent: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A limit on which an ask does not fit. Amounts in the limit's unit; `wait_us` only for request rates."""
+
+    limit: Limit
+    scope: str
+    amount: int
+    spent: int
+    held: int
+    asked: int
+    resets_at_us: int | None
+    wait_us: int | None = None
+
+    @property
+    def fits_posted_alone(self) -> bool:
+        return self.wait_us is None and self.spent + self.asked <= self.amount
+
+    @property
+    def facts(self) -> LimitFacts:
+        return LimitFacts(
+            self.limit.name,
+            self.scope,
+            self.limit.unit.value,
+            self.amount,
+            self.spent,
+            self.held,
+            self.asked,
+            self.resets_at_us,
+        )
+
+
+def amount_of(unit: Unit, ask: Ask) -> int:
+    """How much of a limit's unit an ask holds (rule 25)."""
+    amounts = ask.amounts
+    match unit:
+        case Unit.TOKENS:
+            return amounts.input_tokens + amounts.output_tokens
+        case Unit.UNCACHED_TOKENS:
+            return amounts.input_tokens + amounts.output_tokens - amounts.cached_input_tokens
+        case Unit.INPUT_TOKENS:
+            return amounts.input_tokens
+        case Unit.OUTPUT_TOKENS:
+            return amounts.output_tokens
+        case Unit.USD:
+            return amounts.usd_micros
+        case Unit.REQUESTS:
+            return amounts.requests
+        case Unit.TOOL_CALLS:
+            return amounts.tool_calls
+        case Unit.CONCURRENT:
+            return ask.concurrent
+        case Unit.SESSIONS:
+            return ask.sessions
+
+
+DRAWS = {
+    Unit.TOKENS: Draw.TOKENS,
+    Unit.UNCACHED_TOKENS: Draw.TOKENS,
+    Unit.INPUT_TOKENS: Draw.INPUT,
+    Unit.OUTPUT_TOKENS: Draw.OUTPUT,
+    Unit.USD: Draw.MONEY,
+}
+
+
+def only_waiting(shortfalls: tuple[Shortfall, ...]) -> bool:
+    """Whether every refusing limit would let the call in once calls in flight have ended (rule 30)."""
+    return all(s.fits_posted_alone and s.limit.unit is not Unit.CONCURRENT for s in shortfalls)
+
+
+def refusal(shortfalls: tuple[Shortfall, ...], now_us: int, held_wait_s: float) -> Denial:
+    """The denial for one or more shortfalls: a final one is named before a transient one, then what binds first."""
+    if only_waiting(shortfalls):
+        return _denial(Code.BUDGET_HELD, _first(shortfalls), now_us, held_wait_s)
+    judged = [(_code(s, now_us), s) for s in shortfalls if not (s.fits_posted_alone and _metered(s))]
+    final = [s for code, s in judged if code in (Code.BUDGET_EXHAUSTED, Code.SESSION_BUDGET_EXHAUSTED)]
+    chosen = _first(tuple(final or [s for _, s in judged]))
+    code = _code(chosen, now_us)
+    return _denial(code, chosen, now_us, _wait_s(chosen, now_us) if not final else None)
+
+
+def _metered(shortfall: Shortfall) -> bool:
+    return shortfall.limit.unit is not Unit.CONCURRENT
+
+
+def _first(shortfalls: tuple[Shortfall, ...]) -> Shortfall:
+    return min(shortfalls, key=lambda s: (s.amount - s.spent - s.held) / max(1, s.asked))
+
+
+def _code(shortfall: Shortfall, now_us: int) -> Code:
+    limit = shortfall.limit
+    if limit.unit is Unit.CONCURRENT:
+        return Code.CONCURRENCY_LIMITED
+    if limit.unit is Unit.SESSIONS:
+        return Code.SESSION_LIMIT
+    wait_s = _wait_s(shortfall, now_us)
+    if wait_s is not None and wait_s <= TRANSIENT_WITHIN_S:
+        return Code.RATE_LIMITED
+    return Code.SESSION_BUDGET_EXHAUSTED if limit.per_session else Code.BUDGET_EXHAUSTED
+
+
+def _wait_s(shortfall: Shortfall, now_us: int) -> float | None:
+    """Seconds until the ask would fit, None = waiting does not help."""
+    if shortfall.limit.unit is Unit.CONCURRENT:
+        return 1.0
+    if shortfall.wait_us is not None:
+        return shortfall.wait_us / 1e6
+    if shortfall.resets_at_us is None or shortfall.asked > shortfall.amount:
+        return None
+    return max(0.0, (shortfall.resets_at_us - now_us) / 1e6)
+
+
+def _denial(code: Code, shortfall: Shortfall, now_us: int, wait_s: float | None) -> Denial:
+    facts = shortfall.facts
+    return Denial(
+        code,
+        _message(code, facts, shortfall, wait_s),
+        limit=facts,
+        retry_after_s=wait_s if code in _WAITING else None,
+    )
+
+
+_WAITING = frozenset({Code.RATE_LIMITED, Code.CONCURRENCY_LIMITED, Code.BUDGET_HELD})
+
+
+def _message(code: Code, facts: LimitFacts, shortfall: Shortfall, wait_s: float | None) -> str:
+    name, scope = facts.name, facts.scope
+    if code is Code.CONCURRENCY_LIMITED:
+        return f"Limit '{name}' allows {facts.limit} calls at once for {scope}; wait for one of them to end."
+    if code is Code.SESSION_LIMIT:
+        return (
+            f"Limit '{name}' allows {facts.limit} new sessions for {scope}; go on in an open session or ask for more."
+        )
+    if code is Code.RATE_LIMITED and shortfall.wait_us is not None:
+        return f"Limit '{name}' allows {facts.limit} {facts.unit} a {_period(shortfall)} for {scope}; retry in {wait_s:.1f} s."
+    figures = (
+        f"{_shown(facts.unit, facts.spent)} spent and {_shown(facts.unit, facts.held)} held of "
+        f"{_shown(facts.unit, facts.limit)}, this call needs {_shown(facts.unit, facts.asked)}"
+    )
+    head = f"Limit '{name}' for {scope}: {figures}"
+    if code is Code.BUDGET_HELD:
+        return f"{head}. The room is held by calls in flight; retry in about {wait_s:.0f} s."
+    if code is Code.RATE_LIMITED:
+        return f"{head}. Retry in {wait_s:.1f} s."
+    if facts.asked > facts.limit:
+        return f"{head}, which is more than the whole limit. Make the request smaller or ask for a higher limit."
+    if facts.resets_at_us is None:
+        return f"{head}. Stop here and ask the owner of this limit for more; retrying does not help."
+    return f"{head}. It resets at {time_shown(facts.resets_at_us)}; until then only a higher limit helps."
+
+
+def _period(shortfall: Shortfall) -> str:
+    return shortfall.limit.window.kind.value
+
+
+def _shown(unit: str, amount: int) -> str:
+    shown = amount_shown(unit, amount)
+    return f"{shown:.6f}".rstrip("0").rstrip(".") + " USD" if unit == "usd" else f"{shown:,} {unit}".replace("_", " ")

@@ -1,0 +1,56 @@
+"""One call on its way through the line: what each station adds for the next one.
+
+Values only; who changes what is said in `gateway/pipeline`. Times are microseconds of the wall clock for the books, and
+nanoseconds of the monotonic clock for durations.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from gateway.core.attribution import Attribution
+from gateway.core.condition_context import AttributeValue
+from gateway.core.identity import VirtualKey
+
+
+class Kind(StrEnum):
+    """What is called."""
+
+    CHAT = "chat"
+    EMBEDDINGS = "embeddings"
+    TOOL = "tool"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An identified key with what was worked out about it once: subjects with roles, attributes for conditions, and the
+    attributions that its calls had so far."""
+
+    key: VirtualKey
+    subjects: frozenset[str]
+    roles: tuple[str, ...]
+    principal: Mapping[str, AttributeValue]
+    attributions: dict[Hashable, Attribution] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def key_id(self) -> str:
+        return self.key.id
+
+    @property
+    def key_name(self) -> str:
+        return self.key.name
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What the edge saw: headers in lower case, the parsed body, its size, when it came."""
+
+    headers: Mapping[str, str]
+    body: Mapping[str, object]
+    body_bytes: int
+    at_us: int
+    at_ns: int
+    tags: tuple[tuple[str, str], ...] = ()
+    end_user: str = "-"
+    query: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

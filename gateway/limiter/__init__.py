@@ -1,0 +1,1 @@
+"""Live counters behind one interface: in memory for one process."""

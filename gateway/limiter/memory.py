@@ -1,0 +1,375 @@
+"""Counters of one process, in memory. The ledger is the truth; this is a view on it that is fast enough for every call.
+
+Rules: between two awaits nothing else runs, so reading rooms and taking holds need no lock; a counter that is not in
+memory is loaded from the books, in order with their writes, before it is used; a counter with holds never leaves
+memory; settlements that happen while a counter is being loaded are added to what is loaded.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+
+from gateway.core.attribution import OPENER, Attribution
+from gateway.core.budget import DRAWS, Ask, Shortfall, amount_of
+from gateway.core.counter import NEVER_US, Counter, RateCounter
+from gateway.core.hold import Binding, CounterView, Hold
+from gateway.core.ledger import Amounts
+from gateway.core.limit import METERED_UNITS, Limit, Unit
+from gateway.core.report import Totals
+from gateway.core.sizing import Room
+from gateway.limiter.past import negative, new_counter, recorded_kind, same_view, sessional, totals_ask, window_of
+from gateway.ports import Books
+
+TermsOf = Callable[[Attribution, Sequence[str]], tuple[tuple[str, str | None], ...]]
+CounterKey = tuple[str, str]
+
+BINDINGS_KEPT = 20_000
+COUNTERS_KEPT = 50_000
+
+
+class MemoryLimiter:
+    """See `gateway.ports.Limiter`."""
+
+    def __init__(self, books: Books, terms_of: TermsOf, started_us: int) -> None:
+        self._books = books
+        self._terms_of = terms_of
+        self._limits: tuple[Limit, ...] = ()
+        self._key_limits: Mapping[str, tuple[Limit, ...]] = {}
+        self._counters: dict[CounterKey, Counter] = {}
+        self._bindings: OrderedDict[Attribution, tuple[Binding, ...]] = OrderedDict()
+        self._loading: dict[CounterKey, asyncio.Future[None]] = {}
+        self._late: dict[CounterKey, list[tuple[int, Amounts, int]]] = {}
+        self._complete_since_us: dict[str, int] = {}
+        self._started_us = started_us
+        self._revision = 0
+        self._freed = asyncio.Event()
+
+    def configure(self, limits: tuple[Limit, ...], key_limits: Mapping[str, tuple[Limit, ...]], now_us: int) -> None:
+        """Takes over a new set of limits whole. A counter stays if its limit still counts the same thing."""
+        old = {limit.name: limit for limit in self._every_limit()}
+        self._limits, self._key_limits = limits, key_limits
+        self._bindings.clear()
+        self._revision += 1
+        kept = {limit.name for limit in self._every_limit() if same_view(old.get(limit.name), limit)}
+        self._counters = {key: counter for key, counter in self._counters.items() if key[0] in kept}
+        current = {limit.name: limit for limit in self._every_limit()}
+        for name in current:
+            if name not in kept:
+                self._complete_since_us[name] = now_us
+        self._complete_since_us = {n: at for n, at in self._complete_since_us.items() if n in current}
+        for key, counter in self._counters.items():
+            counter.limit = current[key[0]]
+
+    def bindings(self, attribution: Attribution, session_id: str) -> tuple[Binding, ...]:
+        """The limits that bind a call, in file order."""
+        found = self._bindings.get(attribution)
+        if found is None:
+            found = tuple(self._bind(limit, attribution, "") for limit in self._candidates(attribution))
+            self._bindings[attribution] = found
+            if len(self._bindings) > BINDINGS_KEPT:
+                self._bindings.popitem(last=False)
+        return tuple(
+            self._bind(b.limit, attribution, session_id) if sessional(b.limit) else b
+            for b in found
+            if not sessional(b.limit) or b.limit.binds(attribution, session_id)
+        )
+
+    async def load(self, bindings: Sequence[Binding], session_id: str, now_us: int, *, fresh_session: bool) -> None:
+        """Brings every counter of `bindings` into memory. Raises BooksUnavailable."""
+        missing = [b for b in bindings if not self._present(b, now_us, fresh_session=fresh_session)]
+        if not missing:
+            return
+        own = [b for b in missing if (b.limit.name, b.scope) not in self._loading]
+        others = [self._loading[(b.limit.name, b.scope)] for b in missing if (b.limit.name, b.scope) in self._loading]
+        if own:
+            await self._load_own(own, session_id, now_us)
+        for other in others:
+            await asyncio.shield(other)
+
+    def rooms(self, bindings: Sequence[Binding], now_us: int) -> tuple[Room, ...]:
+        """What the hard limits on tokens and money leave for this call."""
+        return tuple(
+            Room(DRAWS[b.limit.unit], b.amount - counter.spent(now_us) - counter.held)
+            for b in bindings
+            if b.limit.hard and b.limit.unit in METERED_UNITS
+            for counter in (self._counters[(b.limit.name, b.scope)],)
+        )
+
+    def shortfalls(self, bindings: Sequence[Binding], ask: Ask, now_us: int) -> tuple[Shortfall, ...]:
+        """Every limit on which the ask does not fit now, soft ones too."""
+        found = []
+        for b in bindings:
+            short = self._shortfall(b, amount_of(b.limit.unit, ask), now_us)
+            if short is not None:
+                found.append(short)
+        return tuple(found)
+
+    def reserve(
+        self,
+        call_id: str,
+        attribution: Attribution,
+        session_id: str,
+        bindings: tuple[Binding, ...],
+        ask: Ask,
+        now_us: int,
+    ) -> Hold | tuple[Shortfall, ...]:
+        """A hold on all limits, or every hard limit that refuses: check and take in one step."""
+        short = self.shortfalls(bindings, ask, now_us)
+        refusing = tuple(s for s in short if s.limit.hard)
+        if refusing:
+            return refusing
+        for b in bindings:
+            self._counters[(b.limit.name, b.scope)].hold(amount_of(b.limit.unit, ask), now_us)
+        return _OpenHold(
+            call_id,
+            now_us,
+            attribution,
+            session_id,
+            ask,
+            bindings,
+            short,
+            counters=tuple(self._counters[(b.limit.name, b.scope)] for b in bindings),
+            revision=self._revision,
+        )
+
+    def top_up(self, hold: Hold, more: Amounts, now_us: int) -> bool:
+        """Raises a hold on its token and money limits, all or none (rule 5)."""
+        opened = _opened(hold)
+        ask = Ask(more, concurrent=0)
+        metered = [
+            (b, counter, amount_of(b.limit.unit, ask))
+            for b, counter in zip(hold.bindings, opened.counters, strict=True)
+            if b.limit.unit in METERED_UNITS
+        ]
+        for b, counter, amount in metered:
+            if b.limit.hard and counter.spent(now_us) + counter.held + amount > b.amount:
+                return False
+        for _, counter, amount in metered:
+            counter.raise_hold(amount)
+        hold.ask = Ask(hold.ask.amounts.plus(more), hold.ask.sessions, hold.ask.concurrent)
+        return True
+
+    def shrink(self, hold: Hold, less: Amounts) -> None:
+        """Gives back a top-up that could not be made durable."""
+        for b, counter in zip(hold.bindings, _opened(hold).counters, strict=True):
+            if b.limit.unit in METERED_UNITS:
+                counter.raise_hold(-amount_of(b.limit.unit, Ask(less, concurrent=0)))
+        hold.ask = Ask(hold.ask.amounts.plus(negative(less)), hold.ask.sessions, hold.ask.concurrent)
+
+    def settle(self, hold: Hold, posted: Amounts) -> None:
+        """The real amounts replace the hold."""
+        self._end(hold, posted)
+
+    def void(self, hold: Hold) -> None:
+        """The hold is given back whole; only a session that it opened stays counted."""
+        self._end(hold, Amounts())
+
+    async def freed(self, timeout_s: float) -> bool:
+        """Waits until some hold ends, at most so long."""
+        event = self._freed
+        try:
+            await asyncio.wait_for(event.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def views(self, now_us: int) -> list[CounterView]:
+        """All live counters. The amount shown is the one that bound the last call on it."""
+        return [
+            CounterView(
+                limit.name,
+                counter.scope,
+                limit.unit.value,
+                counter.amount,
+                counter.spent(now_us),
+                counter.held,
+                limit.window.text,
+                None if counter.end_us >= NEVER_US else counter.end_us,
+            )
+            for counter in self._counters.values()
+            for limit in (counter.limit,)
+            if counter.end_us > now_us or counter.holds
+        ]
+
+    def view(self, bindings: Sequence[Binding], now_us: int) -> list[CounterView]:
+        """The counters of one call, in file order; those not in memory are left out."""
+        found = []
+        for b in bindings:
+            counter = self._counters.get((b.limit.name, b.scope))
+            if counter is None or counter.end_us <= now_us:
+                continue
+            resets = None if counter.end_us >= NEVER_US else counter.end_us
+            spent = counter.spent(now_us)
+            found.append(
+                CounterView(
+                    b.limit.name,
+                    b.scope,
+                    b.limit.unit.value,
+                    b.amount,
+                    spent,
+                    counter.held,
+                    b.limit.window.text,
+                    resets,
+                )
+            )
+        return found
+
+    def sweep(self, now_us: int, idle_us: int) -> int:
+        """Lets counters leave memory that nothing holds and nobody used for a while. Returns how many left."""
+        gone = [
+            key
+            for key, counter in self._counters.items()
+            if not counter.holds and (counter.end_us <= now_us or now_us - counter.used_us > idle_us)
+        ]
+        spare = len(self._counters) - len(gone) - COUNTERS_KEPT
+        if spare > 0:
+            left = set(gone)
+            idle = [k for k, c in self._counters.items() if not c.holds and k not in left]
+            gone += sorted(idle, key=lambda k: self._counters[k].used_us)[:spare]
+        for key in gone:
+            counter = self._counters.pop(key)
+            if counter.end_us > now_us:
+                self._complete_since_us[key[0]] = now_us
+        return len(gone)
+
+    def take_up_sessions(self, opened: Mapping[str, Sequence[int]], now_us: int) -> None:
+        """Session openings of the last hour, read once at start, for limits on new sessions per opener."""
+        for limit in self._every_limit():
+            if limit.unit is Unit.SESSIONS and limit.each == OPENER:
+                for scope, times in opened.items():
+                    counter = new_counter(limit, scope, 0, limit.amount, Totals({}), now_us)
+                    for at_us in times:
+                        counter.post(1, at_us)
+                    self._counters[(limit.name, scope)] = counter
+
+    def _every_limit(self) -> list[Limit]:
+        return [*self._limits, *(limit for own in self._key_limits.values() for limit in own)]
+
+    def _candidates(self, attribution: Attribution) -> list[Limit]:
+        own = self._key_limits.get(attribution.key_id, ())
+        return [
+            limit
+            for limit in (*self._limits, *own)
+            if all(kind == "session" or attribution.matches(kind, value) for kind, value in limit.where)
+        ]
+
+    def _bind(self, limit: Limit, attribution: Attribution, session_id: str) -> Binding:
+        kinds = tuple(recorded_kind(kind, attribution) for kind in limit.kinds())
+        return Binding(
+            limit,
+            limit.scope(attribution, session_id),
+            limit.amount_for(attribution, session_id),
+            self._terms_of(attribution, kinds),
+        )
+
+    def _present(self, b: Binding, now_us: int, *, fresh_session: bool) -> bool:
+        key = (b.limit.name, b.scope)
+        counter = self._counters.get(key)
+        if counter is not None:
+            counter.amount = b.amount
+            if counter.end_us > now_us:
+                return True
+        if key in self._loading:
+            return False
+        start_us, end_us = window_of(b.limit, now_us)
+        known_from_us = self._complete_since_us.get(b.limit.name, self._started_us)
+        nothing_yet = fresh_session and b.limit.each == "session"
+        rolled = counter is not None and start_us >= counter.end_us and end_us < NEVER_US
+        if (
+            nothing_yet
+            or rolled
+            or start_us >= known_from_us
+            or b.limit.unit is Unit.CONCURRENT
+            or b.limit.each == OPENER
+        ):
+            self._counters[key] = new_counter(b.limit, b.scope, now_us, b.amount, Totals({}), now_us)
+            return True
+        return False
+
+    async def _load_own(self, own: list[Binding], session_id: str, now_us: int) -> None:
+        keys = [(b.limit.name, b.scope) for b in own]
+        done = asyncio.get_running_loop().create_future()
+        for key in keys:
+            self._loading[key] = done
+            self._late[key] = []
+        try:
+            found = await self._books.totals([totals_ask(b, session_id, now_us) for b in own])
+            for b, key, totals in zip(own, keys, found, strict=True):
+                counter = new_counter(b.limit, b.scope, now_us, b.amount, totals, now_us)
+                for at_us, posted, sessions in self._late[key]:
+                    if counter.start_us <= at_us < counter.end_us:
+                        counter.post(amount_of(b.limit.unit, Ask(posted, sessions, 0)), at_us)
+                self._counters[key] = counter
+        finally:
+            for key in keys:
+                del self._loading[key], self._late[key]
+            done.set_result(None)
+
+    def _shortfall(self, b: Binding, asked: int, now_us: int) -> Shortfall | None:
+        counter = self._counters[(b.limit.name, b.scope)]
+        if isinstance(counter, RateCounter):
+            wait_us = counter.retry_after_us(now_us, b.amount) if asked else 0
+            if not wait_us:
+                return None
+            spent = counter.spent(now_us)
+            return Shortfall(b.limit, b.scope, b.amount, spent, 0, asked, now_us + wait_us, wait_us)
+        spent = counter.spent(now_us)
+        if not asked or spent + counter.held + asked <= b.amount:
+            return None
+        resets_us = counter.frees_at_us(asked, b.amount, now_us)
+        return Shortfall(b.limit, b.scope, b.amount, spent, counter.held, asked, resets_us)
+
+    def _end(self, hold: Hold, posted: Amounts) -> None:
+        if not hold.open:
+            return
+        hold.open = False
+        opened = _opened(hold)
+        booked = Ask(posted, hold.ask.sessions, 0)
+        for b, counter in zip(hold.bindings, opened.counters, strict=True):
+            counter.release(amount_of(b.limit.unit, hold.ask))
+            counter.post(amount_of(b.limit.unit, booked), hold.at_us)
+        if self._late or opened.revision != self._revision:
+            self._post_elsewhere(hold, opened, booked)
+        self._freed.set()
+        self._freed = asyncio.Event()
+
+    def _post_elsewhere(self, hold: Hold, opened: "_OpenHold", booked: Ask) -> None:
+        """A settlement also counts on counters that came up after its hold, and on those being loaded right now."""
+        known = {id(counter) for counter in opened.counters}
+        for b in self.bindings(hold.attribution, hold.session_id):
+            key = (b.limit.name, b.scope)
+            if key in self._late:
+                self._late[key].append((hold.at_us, booked.amounts, booked.sessions))
+                continue
+            counter = self._counters.get(key)
+            if counter is not None and id(counter) not in known and counter.start_us <= hold.at_us < counter.end_us:
+                counter.post(amount_of(b.limit.unit, booked), hold.at_us)
+
+
+class _OpenHold(Hold):
+    """A hold with the counters it lies on; a counter that rolled over since is still the one to release."""
+
+    __slots__ = ("counters", "revision")
+
+    def __init__(
+        self,
+        call_id: str,
+        at_us: int,
+        attribution: Attribution,
+        session_id: str,
+        ask: Ask,
+        bindings: tuple[Binding, ...],
+        warnings: tuple[Shortfall, ...],
+        *,
+        counters: tuple[Counter, ...],
+        revision: int,
+    ) -> None:
+        super().__init__(call_id, at_us, attribution, session_id, ask, bindings, warnings)
+        self.counters = counters
+        self.revision = revision
+
+
+def _opened(hold: Hold) -> _OpenHold:
+    if not isinstance(hold, _OpenHold):
+        raise TypeError("this hold was not taken here")
+    return hold

@@ -1,0 +1,90 @@
+"""How a counter begins: which stretch of the books it is a view on, what to ask them, and what to make of the answer."""
+
+from gateway.core.attribution import OPENER, Attribution
+from gateway.core.budget import Ask, amount_of
+from gateway.core.counter import NEVER_US, RATED_PERIODS_US, Counter, RateCounter, RollingCounter, rated
+from gateway.core.hold import Binding
+from gateway.core.ledger import Amounts
+from gateway.core.limit import Limit, Unit
+from gateway.core.report import Totals, TotalsAsk
+from gateway.core.window import WindowKind, bounds
+
+_SECOND_US = 1_000_000
+
+
+def same_view(old: Limit | None, new: Limit) -> bool:
+    """Whether a counter of `old` is still right for `new`: amount, action, mode and overrides do not matter to it."""
+    if old is None:
+        return False
+    view = ("unit", "window", "each", "where", "timezone", "burst")
+    return all(getattr(old, name) == getattr(new, name) for name in view)
+
+
+def sessional(limit: Limit) -> bool:
+    return (
+        limit.each == "session"
+        or any(kind == "session" for kind, _ in limit.where)
+        or any(subject.startswith("session:") for subject, _ in limit.overrides)
+    )
+
+
+def recorded_kind(kind: str, attribution: Attribution) -> str:
+    return attribution.value(OPENER).partition(":")[0] if kind == OPENER else kind
+
+
+def window_of(limit: Limit, now_us: int) -> tuple[int, int]:
+    """[start, end) of the counter that a call at `now_us` falls on; sums without end start at 0."""
+    if (
+        limit.unit is Unit.CONCURRENT
+        or rated(limit)
+        or limit.window.kind in (WindowKind.ROLLING, WindowKind.SESSION, WindowKind.TOTAL)
+    ):
+        return 0, NEVER_US
+    return bounds(limit.window, limit.timezone, now_us)
+
+
+def new_counter(limit: Limit, scope: str, at_us: int, amount: int, totals: Totals, now_us: int) -> Counter:
+    counter: Counter
+    if rated(limit):
+        seen = [
+            min(start + _SECOND_US, now_us)
+            for start, sums in sorted(totals.buckets.items())
+            for _ in range(sums.requests)
+        ]
+        counter = RateCounter(limit, scope, amount, seen)
+    else:
+        posted = {
+            start: amount_of(limit.unit, Ask(sums, totals.sessions_opened, 0)) for start, sums in totals.buckets.items()
+        }
+        if limit.window.kind is WindowKind.ROLLING:
+            counter = RollingCounter(limit, scope, posted)
+        else:
+            start_us, end_us = window_of(limit, at_us)
+            counter = Counter(limit, scope, start_us, end_us, sum(posted.values()))
+    counter.amount = amount
+    counter.used_us = now_us
+    return counter
+
+
+def totals_ask(b: Binding, session_id: str, now_us: int) -> TotalsAsk:
+    limit = b.limit
+    in_session = session_id if limit.each == "session" or any(k == "session" for k, _ in limit.where) else None
+    if rated(limit):
+        period_us = RATED_PERIODS_US[limit.window.kind]
+        return TotalsAsk(b.terms, in_session, now_us - period_us, None, _SECOND_US)
+    if limit.window.kind is WindowKind.ROLLING:
+        start_us = now_us - limit.window.length_us - limit.window.bucket_us
+        return TotalsAsk(b.terms, in_session, start_us, None, limit.window.bucket_us)
+    start_us, end_us = window_of(limit, now_us)
+    return TotalsAsk(b.terms, in_session, start_us or None, None if end_us >= NEVER_US else end_us)
+
+
+def negative(amounts: Amounts) -> Amounts:
+    return Amounts(
+        -amounts.input_tokens,
+        -amounts.output_tokens,
+        -amounts.cached_input_tokens,
+        -amounts.usd_micros,
+        -amounts.requests,
+        -amounts.tool_calls,
+    )

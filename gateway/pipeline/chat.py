@@ -1,0 +1,277 @@
+"""The straight line of a model call: identify has happened at the edge, then authorize, reserve, forward, settle, record.
+
+This file holds every branch of the line; the stations hold none of each other's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from gateway.core.attribution import Attribution, attribute
+from gateway.core.call import Arrival, Caller, Kind
+from gateway.core.catalog import Model
+from gateway.core.condition_context import AttributeValue, PolicyContext
+from gateway.core.denial import Code, Denial, Refused
+from gateway.core.ledger import Outcome
+from gateway.core.loop import LoopAction, Repetition
+from gateway.core.model_ask import ModelAsk
+from gateway.core.money import format_usd
+from gateway.core.session import MarkRefused, SessionState, mark_of
+from gateway.core.upstream import UpstreamError, UpstreamInvalid
+from gateway.core.usage import Usage
+from gateway.core.wire.openai_chat import ChatFacts
+from gateway.core.wire.openai_reply import reply_calls, reply_text, reply_usage
+from gateway.pipeline.answer import Answer, Streamed, Whole, governed_headers
+from gateway.pipeline.authorize import authorize_model, local_time, session_attributes, usable_models
+from gateway.pipeline.denied import LoopRefused, Trail, denied
+from gateway.pipeline.forward import Sent, UpstreamSaidNo, forward_model, upstream_denial
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.read_openai import (
+    canonical_tools,
+    chat_ask,
+    chat_facts,
+    embeddings_ask,
+    embeddings_facts,
+    new_tool_digests,
+)
+from gateway.pipeline.relay import Relay
+from gateway.pipeline.remember import remember_reply
+from gateway.pipeline.reserve import Reserved, books_unavailable, counted_prompt, reserve_model
+from gateway.pipeline.sessions import LiveSession, refuse_unless_open
+from gateway.pipeline.settle import Ended, settle_model, void_model
+from gateway.ports import BooksUnavailable
+
+ATTRIBUTIONS_KEPT = 256
+
+
+async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind) -> Answer:
+    """A governed call. Raises Refused with the denial to answer with, once it is written down."""
+    flood = plane.refusals.flooded(caller.key_id, plane.clock.now_us())
+    trail = Trail(plane.ids.new("call"), kind.value, caller)
+    if flood is not None:
+        raise await denied(plane, trail, Refused(flood))
+    try:
+        return await _line(plane, caller, arrival, kind, trail)
+    except Refused as refused:
+        raise await denied(plane, trail, refused) from refused
+    except BooksUnavailable as error:
+        raise await denied(plane, trail, Refused(books_unavailable())) from error
+
+
+async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trail: Trail) -> Answer:
+    facts = chat_facts(arrival.body) if kind is Kind.CHAT else embeddings_facts(arrival.body)
+    model = _model(plane, caller, facts.model)
+    tools, stream = (facts.tools, facts.stream) if isinstance(facts, ChatFacts) else ((), False)
+    trail.stream = stream
+    trail.attribution = attribution = attribution_of(plane, caller, arrival, model)
+    live = trail.live = await _session(plane, caller, arrival)
+    plane.sessions.enter(live)
+    handed_over = False
+    try:
+        refuse_unless_open(live.session)
+        context = await _context(plane, caller, arrival, live, attribution, stream=stream)
+        granted = authorize_model(plane, caller, model.alias, canonical_tools(plane, tools), context)
+        if isinstance(facts, ChatFacts):
+            ask = chat_ask(plane, arrival, facts, model, granted.stripped, live.turns)
+        else:
+            ask = embeddings_ask(plane, arrival, facts, model)
+        warnings = _judge_loops(plane, live, ask, arrival) if ask.produces_output else []
+        try:
+            reserved = await reserve_model(plane, live, ask, attribution, trail.call_id, granted)
+            sent = await _forward(plane, ask, reserved)
+            headers = governed_headers(plane, reserved.hold, live.id, warnings)
+            _say_clamped(headers, ask, reserved)
+            if granted.stripped:
+                headers["x-comptroller-stripped"] = ", ".join(sorted(granted.stripped))
+            if isinstance(sent, Whole):
+                live.loops.withdraw(ask.request_digest)
+                return Whole(sent.status, {**headers, **sent.headers}, sent.body)
+            if stream:
+                relay = Relay(plane, caller.key_id, live, ask, reserved, sent, arrival.at_ns)
+                handed_over = True
+                return Streamed(200, {**headers, "content-type": "text/event-stream; charset=utf-8"}, relay.chunks())
+            return await _complete(plane, caller, live, ask, reserved, sent, arrival, headers)
+        except Refused:
+            live.loops.withdraw(ask.request_digest)
+            raise
+    finally:
+        if not handed_over:
+            plane.sessions.leave(live, plane.clock.now_us())
+
+
+def attribution_of(plane: Plane, caller: Caller, arrival: Arrival, model: Model) -> Attribution:
+    """Whom the call is booked on, worked out once per key, model and tags."""
+    at = (model.alias, arrival.end_user, arrival.tags)
+    found = caller.attributions.get(at)
+    if found is None:
+        found = attribute(
+            caller.key,
+            plane.catalog.directory,
+            model=model.alias,
+            model_tier=model.tier,
+            provider=model.deployments[0].provider,
+            end_user=arrival.end_user,
+            roles=caller.roles,
+            tags=arrival.tags,
+        )
+        if len(caller.attributions) >= ATTRIBUTIONS_KEPT:
+            caller.attributions.clear()
+        caller.attributions[at] = found
+    return found
+
+
+def _model(plane: Plane, caller: Caller, alias: str) -> Model:
+    model = plane.catalog.models.get(alias)
+    if model is None:
+        known = tuple(usable_models(plane, caller, PolicyContext(principal=caller.principal))[:5])
+        advice = f" You may use: {', '.join(known)}." if known else ""
+        text = f"Model '{alias[:100]}' is not served here.{advice}"
+        raise Refused(Denial(Code.MODEL_UNKNOWN, text, alternatives=known, field="model"))
+    return model
+
+
+async def _session(plane: Plane, caller: Caller, arrival: Arrival) -> LiveSession:
+    try:
+        mark = mark_of(arrival.headers, arrival.body)
+    except MarkRefused as error:
+        raise Refused(Denial(Code.REQUEST_MALFORMED, f"The session id is refused: {error}.")) from error
+    return await plane.sessions.resolve(caller.key_id, mark, plane.catalog.sessions, plane.clock.now_us())
+
+
+async def _context(
+    plane: Plane, caller: Caller, arrival: Arrival, live: LiveSession, attribution: Attribution, *, stream: bool
+) -> PolicyContext:
+    """What conditions may look at; limit values are those before the hold (rule 21)."""
+    now_us = plane.clock.now_us()
+    bindings = plane.limiter.bindings(attribution, live.id)
+    await plane.limiter.load(bindings, live.id, now_us, fresh_session=not live.written)
+
+    def used_ratio(name: str) -> float | None:
+        views = plane.limiter.view(tuple(b for b in bindings if b.limit.name == name), now_us)
+        return next(((v.spent + v.held) / v.limit for v in views if v.limit), None)
+
+    call: dict[str, AttributeValue] = session_attributes(live.session, now_us)
+    call["model.name"] = attribution.model
+    call["model.tier"] = attribution.model_tier
+    call["model.provider"] = attribution.provider
+    call["call.stream"] = stream
+    for name, value in arrival.tags:
+        call[f"call.tags.{name}"] = value
+    return PolicyContext(caller.principal, call, local_time(now_us, plane.policy_zone), None, used_ratio)
+
+
+def _judge_loops(plane: Plane, live: LiveSession, ask: ModelAsk, arrival: Arrival) -> list[str]:
+    """Warnings to say in a header. Raises LoopRefused where the configured number is reached."""
+    rules, now_us = plane.catalog.loops, plane.clock.now_us()
+    messages = arrival.body["messages"]
+    known = ask.continues.message_count if ask.continues is not None else 0
+    fresh = new_tool_digests(plane, messages if isinstance(messages, list) else [], known)
+    seen = [
+        live.loops.judge_request(ask.request_digest, now_us, rules),
+        live.loops.judge_model_tools(fresh, rules),
+    ]
+    return [warning for found in seen if found is not None for warning in judge(found, rules.action)]
+
+
+def judge(found: Repetition, action: LoopAction) -> list[str]:
+    """What a repetition leads to: nothing, a warning, or LoopRefused."""
+    if not found.act or action in (LoopAction.NOTE, LoopAction.WARN):
+        return [f"loop: {found.words()}"] if action is not LoopAction.NOTE else []
+    if action is LoopAction.OFF:
+        return []
+    state = SessionState.STOPPED if action is LoopAction.STOP else SessionState.PAUSED
+    text = f"This session sent {found.words()} and is {state.value}. Change the approach; a person must resume the session."
+    raise LoopRefused(Denial(Code.LOOP_DETECTED, text), state)
+
+
+async def _forward(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent | Whole:
+    """The upstream's reply; or its own refusal of the caller's request, with the hold given back."""
+    try:
+        return await forward_model(plane, ask, reserved.size)
+    except UpstreamSaidNo as said_no:
+        void_model(plane, reserved, f"the upstream answered {said_no.status}", said_no.status)
+        headers = {"content-type": said_no.content_type}
+        if said_no.retry_after is not None:
+            headers["retry-after"] = said_no.retry_after
+        return Whole(said_no.status, headers, said_no.body)
+    except Refused as refused:
+        void_model(plane, reserved, refused.denial.code.value, 502)
+        raise
+    except BaseException:
+        void_model(plane, reserved, "interrupted before an answer", 500)
+        raise
+
+
+async def _complete(
+    plane: Plane,
+    caller: Caller,
+    live: LiveSession,
+    ask: ModelAsk,
+    reserved: Reserved,
+    sent: Sent,
+    arrival: Arrival,
+    headers: dict[str, str],
+) -> Whole:
+    """A reply that comes whole. What the upstream already worked for is booked even if the reply is useless."""
+    reply: Mapping[str, Any] = {}
+    outcome, denial, body = Outcome.CUT_BY_UPSTREAM, None, b""
+    usage: Usage | None = None
+    bad = False
+    try:
+        body = await sent.reply.read()
+        reply = _parsed(body)
+        usage, bad = reply_usage(reply)
+        outcome = Outcome.OK
+    except UpstreamError as error:
+        denial = upstream_denial(error)
+    finally:
+        await plane.background.shielded(sent.reply.close())
+        if usage is None:
+            reason = "usage_invalid" if bad else "no_usage" if outcome is Outcome.OK else outcome.value
+            usage = await plane.background.shielded(_estimate(plane, ask, reserved, reply, reason))
+        first_us = (plane.clock.monotonic_ns() - sent.sent_ns) // 1000
+        tier = reply.get("service_tier")
+        ended = Ended(
+            outcome,
+            usage,
+            sent.index,
+            200 if denial is None else 502,
+            first_us,
+            None,
+            tier if isinstance(tier, str) else None,
+            ask.kind.value,
+            stream=False,
+        )
+        settled = settle_model(plane, live, reserved, ended, arrival.at_ns)
+        calls = [c for choice in reply.get("choices") or () for c in reply_calls(choice.get("message") or {})]
+        remember_reply(plane, caller.key_id, live, ask, usage, calls, ok=outcome is Outcome.OK)
+    if denial is not None:
+        raise Refused(denial)
+    headers["x-comptroller-cost-usd"] = format_usd(settled.posted.usd_micros)
+    headers["content-type"] = "application/json"
+    return Whole(200, headers, body)
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    try:
+        reply = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise UpstreamInvalid("the reply is not JSON") from None
+    if not isinstance(reply, dict):
+        raise UpstreamInvalid("the reply is not an object")
+    return reply
+
+
+async def _estimate(plane: Plane, ask: ModelAsk, reserved: Reserved, reply: Mapping[str, Any], reason: str) -> Usage:
+    prompt = min(reserved.prompt_tokens, await counted_prompt(plane, ask))
+    text = reply_text(reply)
+    output = await plane.tokens.count([text]) if text else 0
+    return Usage(prompt, 0, 0, output, 0, estimated=reason)
+
+
+def _say_clamped(headers: dict[str, str], ask: ModelAsk, reserved: Reserved) -> None:
+    cap = reserved.size.send_cap
+    if cap is not None:
+        deployment = ask.model.deployments[0]
+        headers["x-comptroller-clamped"] = f"{deployment.cap_field}={cap}"

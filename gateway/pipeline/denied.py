@@ -1,0 +1,119 @@
+"""A refused call on its way out: it gets its id, is written down before the answer, and may pause its session.
+
+Rule 33: a flood of denials of one key is answered from memory and summed. What an upstream refused is not a denial of
+ours: its hold was voided, and only telemetry is told.
+"""
+
+from dataclasses import dataclass, replace
+
+from gateway.core.attribution import Attribution, attribute
+from gateway.core.call import Caller
+from gateway.core.denial import Code, Denial, Refused
+from gateway.core.ledger import CallDenied, Entry
+from gateway.core.record import CallRecord
+from gateway.core.session import SessionState
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.reserve import BudgetRefused, books_unavailable
+from gateway.pipeline.sessions import LiveSession
+from gateway.ports import BooksUnavailable
+
+_NOT_OURS = frozenset(
+    {Code.UPSTREAM_FAILED, Code.UPSTREAM_INVALID, Code.UPSTREAM_QUOTA, Code.UPSTREAM_TIMEOUT, Code.LEDGER_UNAVAILABLE}
+)
+
+
+@dataclass(slots=True)
+class Trail:
+    """What is known of a call when it is refused."""
+
+    call_id: str
+    kind: str
+    caller: Caller
+    live: LiveSession | None = None
+    attribution: Attribution | None = None
+    stream: bool = False
+
+
+class LoopRefused(Refused):
+    """Refused because the session runs in circles; `state` is what becomes of the session."""
+
+    def __init__(self, denial: Denial, state: SessionState) -> None:
+        super().__init__(denial)
+        self.state = state
+
+
+async def denied(plane: Plane, trail: Trail, refused: Refused) -> Refused:
+    """The refusal to answer with, once it is written down."""
+    denial = _complete(plane, trail, refused.denial)
+    now_us = plane.clock.now_us()
+    if denial.code not in _NOT_OURS:
+        entries = _consequences(plane, trail, refused, denial, now_us)
+        if plane.refusals.refused(trail.caller.key_id, denial, now_us):
+            entries.append(_row(plane, trail, denial, now_us))
+        try:
+            if entries:
+                await plane.books.commit(*entries)
+        except BooksUnavailable:
+            denial = replace(books_unavailable(), call_id=trail.call_id)
+    plane.telemetry.finished(_record(trail, denial))
+    return Refused(denial)
+
+
+def _complete(plane: Plane, trail: Trail, denial: Denial) -> Denial:
+    url = denial.request_url
+    if url is None and denial.final and denial.limit is not None and plane.portal_url:
+        url = f"{plane.portal_url}/requests/new?limit={denial.limit.name}"
+    return replace(denial, call_id=trail.call_id, request_url=url)
+
+
+def _consequences(plane: Plane, trail: Trail, refused: Refused, denial: Denial, now_us: int) -> list[Entry]:
+    """The change of the session's state that this refusal brings with it."""
+    live = trail.live
+    if live is None:
+        return []
+    if isinstance(refused, LoopRefused):
+        return [plane.sessions.change(live, refused.state, denial.message, "loop detection", now_us)]
+    if isinstance(refused, BudgetRefused) and refused.pauses:
+        reason = f"limit {denial.limit.name}" if denial.limit is not None else denial.code.value
+        return [plane.sessions.change(live, SessionState.PAUSED, reason, "limit", now_us)]
+    return []
+
+
+def _row(plane: Plane, trail: Trail, denial: Denial, now_us: int) -> CallDenied:
+    attribution = trail.attribution or attribute(trail.caller.key, plane.catalog.directory)
+    return CallDenied(
+        call_id=trail.call_id,
+        at_us=now_us,
+        session_id=trail.live.id if trail.live is not None else "",
+        attribution=attribution,
+        kind=trail.kind,
+        code=denial.code.value,
+        denial=denial.machine(),
+        policy_version=plane.policy.version,
+    )
+
+
+def _record(trail: Trail, denial: Denial) -> CallRecord:
+    attribution = trail.attribution
+    return CallRecord(
+        call_id=trail.call_id,
+        kind=trail.kind,
+        session_id=trail.live.id if trail.live is not None else "",
+        key_id=trail.caller.key_id,
+        model=attribution.model if attribution is not None else "-",
+        provider=attribution.provider if attribution is not None else "-",
+        tool=attribution.tool if attribution is not None else "-",
+        outcome="denied",
+        code=denial.code.value,
+        status=0,
+        stream=trail.stream,
+        input_tokens=0,
+        cached_input_tokens=0,
+        output_tokens=0,
+        cost_usd_micros=0,
+        estimated="",
+        overrun=False,
+        ours_us=0,
+        upstream_us=0,
+        first_byte_us=0,
+    )

@@ -1,0 +1,124 @@
+"""Station 4: the call goes to a deployment of its alias. One hold covers all attempts; none follows the first byte.
+
+Rule 31: what an upstream's refusal becomes. Its own 4xx go to the caller as they came (credentials taken out), because
+they speak of the caller's request; 401 and 403 speak of our credential and do not.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.core.catalog import Deployment
+from gateway.core.denial import Code, Denial, Refused
+from gateway.core.model_ask import ModelAsk
+from gateway.core.sizing import Size
+from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamTimeout
+from gateway.pipeline.plane import Plane
+from gateway.ports import UpstreamReply
+
+_QUOTA_WORDS = frozenset(
+    {
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "billing_hard_limit_reached",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A reply whose headers are here. `index` is the deployment's place in the alias."""
+
+    index: int
+    sent_ns: int
+    deployment: Deployment
+    reply: UpstreamReply
+
+
+class UpstreamSaidNo(Exception):
+    """An upstream's own 4xx about the caller's request, to be passed on as it is."""
+
+    def __init__(self, status: int, body: bytes, content_type: str, retry_after: str | None) -> None:
+        super().__init__(f"the upstream answered {status}")
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.retry_after = retry_after
+
+
+async def forward_model(plane: Plane, ask: ModelAsk, size: Size) -> Sent:
+    """Raises Refused (`upstream_*`) or UpstreamSaidNo; then nothing was charged."""
+    last: Refused | UpstreamSaidNo | None = None
+    for index, deployment in enumerate(ask.model.deployments):
+        sent_ns = plane.clock.monotonic_ns()
+        try:
+            return Sent(index, sent_ns, deployment, await _attempt(plane, ask, deployment, size))
+        except UpstreamError as error:
+            last = Refused(upstream_denial(error))
+            if getattr(error, "sent", True):
+                break
+        except (Refused, UpstreamSaidNo) as refused:
+            last = refused
+            if isinstance(refused, UpstreamSaidNo) and refused.status != 429:
+                break
+    raise last if last is not None else Refused(upstream_denial(UpstreamError("no deployment")))
+
+
+async def _attempt(plane: Plane, ask: ModelAsk, deployment: Deployment, size: Size) -> UpstreamReply:
+    provider = plane.providers[deployment.provider]
+    body = orjson.dumps(ask.outgoing(deployment, size.send_cap))
+    reply = await provider.send(ask.path, body, plane.catalog.timeouts)
+    if reply.status < 400:
+        return reply
+    try:
+        content = await reply.read()
+    finally:
+        await reply.close()
+    text = provider.redact(content.decode("utf-8", "replace"))
+    raise _said_no(reply, text, provider.name)
+
+
+def _said_no(reply: UpstreamReply, text: str, provider: str) -> Refused | UpstreamSaidNo:
+    status = reply.status
+    if _out_of_money(status, text):
+        message = (
+            f"Provider '{provider}' refuses because its own account is out of money. An administrator must top it up."
+        )
+        return Refused(Denial(Code.UPSTREAM_QUOTA, message))
+    if status in (401, 403):
+        message = f"Provider '{provider}' refused this gateway's credential. An administrator must check it."
+        return Refused(Denial(Code.UPSTREAM_FAILED, message))
+    if status >= 500:
+        return Refused(
+            Denial(Code.UPSTREAM_FAILED, f"Provider '{provider}' failed with status {status}.", retry_after_s=1.0)
+        )
+    kind = reply.headers.get("content-type", "application/json")
+    return UpstreamSaidNo(status, text.encode(), kind, reply.headers.get("retry-after"))
+
+
+def _out_of_money(status: int, text: str) -> bool:
+    if status == 402:
+        return True
+    if status not in (400, 403, 429):
+        return False
+    try:
+        error: Any = orjson.loads(text).get("error")
+    except (orjson.JSONDecodeError, AttributeError):
+        return False
+    words = {error.get("code"), error.get("type")} if isinstance(error, dict) else set()
+    return bool(words & _QUOTA_WORDS)
+
+
+def upstream_denial(error: UpstreamError) -> Denial:
+    """What a caller is told of an exchange that failed."""
+    if isinstance(error, UpstreamTimeout):
+        return Denial(
+            Code.UPSTREAM_TIMEOUT, f"The provider did not answer in time ({error.phase.value}).", retry_after_s=1.0
+        )
+    if isinstance(error, UpstreamFailed):
+        return Denial(Code.UPSTREAM_FAILED, "The connection to the provider failed.", retry_after_s=1.0)
+    return Denial(Code.UPSTREAM_INVALID, "The provider's answer was not valid.", retry_after_s=1.0)

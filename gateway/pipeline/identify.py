@@ -1,0 +1,49 @@
+"""Station 1: a credential becomes a caller, or the call is refused. Nothing is looked up for a secret of the wrong shape."""
+
+from collections.abc import Callable, Mapping
+
+from gateway.core.call import Caller
+from gateway.core.denial import Code, Denial, Refused
+from gateway.core.identity import KeyState, VirtualKey, well_formed
+from gateway.pipeline.plane import Plane
+
+DigestOf = Callable[[str], str]
+CREDENTIAL_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
+
+
+def identify(plane: Plane, headers: Mapping[str, str], query: Mapping[str, str], digest_of: DigestOf) -> Caller:
+    """Raises Refused (401). `digest_of` is the installation's keyed digest of a secret."""
+    secret = _credential(headers, query)
+    caller = plane.keys.caller(digest_of(secret)) if well_formed(secret) else None
+    if caller is None:
+        raise Refused(Denial(Code.KEY_UNKNOWN, "This key is not known here. Check that it was copied whole."))
+    key = caller.key
+    if key.state is not KeyState.ACTIVE:
+        raise Refused(_inactive(key))
+    if key.expires_at_us is not None and plane.clock.now_us() >= key.expires_at_us:
+        raise Refused(Denial(Code.KEY_EXPIRED, f"Key '{key.name}' has expired. Ask its owner for a new one."))
+    return caller
+
+
+def _credential(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
+    found = {headers[name] for name in CREDENTIAL_HEADERS if headers.get(name)}
+    authorization = headers.get("authorization")
+    if authorization:
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Refused(Denial(Code.KEY_MISSING, "The Authorization header must read `Bearer <key>`."))
+        found.add(token.strip())
+    if query.get("key"):
+        found.add(query["key"])
+    if not found:
+        text = "No key was sent. Send your Comptroller key as `Authorization: Bearer <key>`."
+        raise Refused(Denial(Code.KEY_MISSING, text))
+    if len(found) > 1:
+        raise Refused(Denial(Code.KEY_UNKNOWN, "Two different credentials were sent. Send one."))
+    return found.pop()
+
+
+def _inactive(key: VirtualKey) -> Denial:
+    if key.state is KeyState.DISABLED:
+        return Denial(Code.KEY_DISABLED, f"Key '{key.name}' is disabled. Its owner or an administrator can enable it.")
+    return Denial(Code.KEY_REVOKED, f"Key '{key.name}' was revoked. Ask its owner for a new one.")

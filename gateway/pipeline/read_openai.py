@@ -1,0 +1,179 @@
+"""From an OpenAI-format body to a `ModelAsk`: what is asked for, how heavy the prompt is, what it looked like last time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from gateway.core.call import Arrival, Kind
+from gateway.core.catalog import IMAGE_TOKENS_ASSUMED, Deployment, EstimateRules, Model
+from gateway.core.denial import Code, Denial, Refused
+from gateway.core.estimate import Prompt, TurnMemory, Weight, digest
+from gateway.core.model_ask import ModelAsk
+from gateway.core.wire.openai_chat import (
+    ChatFacts,
+    FieldRefused,
+    outgoing,
+    read_chat,
+    tool_calls_in,
+    without_tools,
+)
+from gateway.core.wire.openai_embeddings import EmbeddingsFacts, read_embeddings
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.remember import tool_digest
+
+_BEFORE_MESSAGES = ("tools", "functions", "tool_choice", "function_call", "response_format")
+_NOT_THE_REQUEST = frozenset(
+    {"messages", "metadata", "user", "safety_identifier", "prompt_cache_key", "stream_options"}
+)
+
+
+def chat_facts(body: Mapping[str, Any]) -> ChatFacts:
+    try:
+        return read_chat(body)
+    except FieldRefused as error:
+        raise Refused(field_denial(error)) from error
+
+
+def embeddings_facts(body: Mapping[str, Any]) -> EmbeddingsFacts:
+    try:
+        return read_embeddings(body)
+    except FieldRefused as error:
+        raise Refused(field_denial(error)) from error
+
+
+def field_denial(error: FieldRefused) -> Denial:
+    code = Code.FIELD_UNSUPPORTED if error.unsupported else Code.REQUEST_MALFORMED
+    return Denial(code, f"{error}.".replace("..", "."), field=error.field)
+
+
+def canonical_tools(plane: Plane, names: Sequence[str]) -> dict[str, str]:
+    """Canonical name -> the client's words, in order of declaration."""
+    return {plane.canonical(name): name for name in names} if names else {}
+
+
+def chat_ask(
+    plane: Plane, arrival: Arrival, facts: ChatFacts, model: Model, stripped: frozenset[str], turns: TurnMemory
+) -> ModelAsk:
+    """`stripped` holds declared tools, in the client's words, that are taken out of the request."""
+    body: dict[str, Any] = without_tools(arrival.body, stripped) if stripped else dict(arrival.body)
+    messages: list[Any] = body["messages"]
+    rules = plane.catalog.estimates
+    packed = orjson.dumps(messages)[:-1]
+    head = digest(_head(body, facts.model))
+    rest = {name: value for name, value in body.items() if name not in _NOT_THE_REQUEST}
+    constants = _constants(facts, model, rules)
+    weight = Weight(arrival.body_bytes - facts.content.data_url_bytes + constants, constants)
+    prompt = Prompt(head, packed, len(messages), weight)
+    canonical = canonical_tools(plane, [name for name in facts.tools if name not in stripped])
+
+    def make(deployment: Deployment, cap: int | None) -> Mapping[str, Any]:
+        return outgoing(
+            body,
+            facts,
+            model=deployment.upstream_model,
+            cap=cap,
+            cap_field=deployment.cap_field,
+            ask_usage=deployment.ask_usage,
+        )
+
+    return ModelAsk(
+        kind=Kind.CHAT,
+        model=model,
+        path="/chat/completions",
+        prompt=prompt,
+        texts=lambda: _texts(body),
+        outgoing=make,
+        stream=facts.stream,
+        include_usage=facts.include_usage,
+        choices=facts.choices,
+        client_max_tokens=facts.client_max_tokens,
+        produces_output=True,
+        sliceable=facts.stream and facts.choices == 1 and not model.hidden_reasoning,
+        tools=canonical,
+        continues=turns.previous(prompt),
+        service_tiers=None if facts.service_tier == "auto" else frozenset({facts.service_tier}),
+        uncounted=_uncounted(facts, rules),
+        request_digest=digest(orjson.dumps(rest) + digest(packed) + plane.digest_key),
+    )
+
+
+def new_tool_digests(plane: Plane, messages: list[Any], known: int) -> list[bytes]:
+    """The tool calls in messages after the first `known` ones; where the conversation is not continued (known = 0),
+    those of the last assistant message only (rule 24)."""
+    if known:
+        fresh = messages[known:]
+    else:
+        last = next((m for m in reversed(messages) if isinstance(m, Mapping) and m.get("role") == "assistant"), None)
+        fresh = [] if last is None else [last]
+    return [tool_digest(plane.canonical(name), arguments) for name, arguments in tool_calls_in(fresh)]
+
+
+def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model: Model) -> ModelAsk:
+    body = arrival.body
+    weight = Weight(arrival.body_bytes if facts.texts else facts.ready_tokens, 0 if facts.texts else facts.ready_tokens)
+    packed = orjson.dumps(body.get("input"))
+
+    def make(deployment: Deployment, _cap: int | None) -> Mapping[str, Any]:
+        return {**body, "model": deployment.upstream_model}
+
+    return ModelAsk(
+        kind=Kind.EMBEDDINGS,
+        model=model,
+        path="/embeddings",
+        prompt=Prompt(digest(facts.model.encode()), packed, facts.inputs, weight),
+        texts=lambda: facts.texts,
+        outgoing=make,
+        stream=False,
+        include_usage=False,
+        choices=1,
+        client_max_tokens=None,
+        produces_output=False,
+        sliceable=False,
+        tools={},
+        continues=None,
+        service_tiers=frozenset(),
+        uncounted=(),
+        request_digest=digest(packed + plane.digest_key),
+    )
+
+
+def _head(body: Mapping[str, Any], model: str) -> bytes:
+    return orjson.dumps([model, *(body[name] for name in _BEFORE_MESSAGES if name in body)])
+
+
+def _constants(facts: ChatFacts, model: Model, rules: EstimateRules) -> int:
+    content = facts.content
+    images = content.images * (model.image_tokens_max or IMAGE_TOKENS_ASSUMED)
+    return images + content.audio_parts * (rules.audio_tokens or 0) + content.file_parts * (rules.file_tokens or 0)
+
+
+def _uncounted(facts: ChatFacts, rules: EstimateRules) -> tuple[str, ...]:
+    audio = ("audio",) if facts.content.audio_parts and rules.audio_tokens is None else ()
+    files = ("files",) if facts.content.file_parts and rules.file_tokens is None else ()
+    return (*audio, *files)
+
+
+def _texts(body: Mapping[str, Any]) -> list[str]:
+    """All inline text of a chat request, as a tokenizer should count it."""
+    found: list[str] = []
+    for message in body["messages"]:
+        for name, value in message.items():
+            if isinstance(value, str):
+                found.append(value)
+            elif isinstance(value, list):
+                found += [_part_text(part) for part in value]
+            elif value is not None:
+                found.append(f"{name} {orjson.dumps(value).decode()}")
+    declared = {name: body[name] for name in _BEFORE_MESSAGES if body.get(name) is not None}
+    return [*found, orjson.dumps(declared).decode()] if declared else found
+
+
+def _part_text(part: Any) -> str:
+    if not isinstance(part, Mapping):
+        return str(part)
+    if isinstance(text := part.get("text"), str):
+        return text
+    if part.get("type") in ("image_url", "input_audio", "file"):
+        return ""
+    return orjson.dumps(part).decode()

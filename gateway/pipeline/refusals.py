@@ -1,0 +1,84 @@
+"""Denials must not be a weapon (rule 33): a flood of refused calls costs us neither disk nor the books' time.
+
+Unauthenticated refusals are only counted, one row a minute, reason and source network. A key that is refused more than
+sixty times a minute is refused from memory with the same answer, summed in one row a minute.
+"""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+
+from gateway.core.denial import Denial
+from gateway.core.ledger import Refusals
+
+MINUTE_US = 60_000_000
+FLOOD_ABOVE = 60
+SOURCES_MAX = 1_000
+
+Post = Callable[[Refusals], None]
+
+
+class RefusalMeter:
+    """Counts refusals of the current minute and posts their sums when it is over."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._minute = 0
+        self._unauthenticated: Counter[tuple[str, str]] = Counter()
+        self._by_key: Counter[str] = Counter()
+        self._last: dict[str, Denial] = {}
+        self._summed: Counter[tuple[str, str]] = Counter()
+
+    def unauthenticated(self, reason: str, client: str, now_us: int) -> None:
+        self._turn(now_us)
+        source = network(client)
+        if len(self._unauthenticated) >= SOURCES_MAX and (reason, source) not in self._unauthenticated:
+            source = "others"
+        self._unauthenticated[reason, source] += 1
+
+    def refused(self, key_id: str, denial: Denial, now_us: int) -> bool:
+        """Counts a denial of a key. True = it is to be written as a row of its own."""
+        self._turn(now_us)
+        self._by_key[key_id] += 1
+        self._last[key_id] = denial
+        if self._by_key[key_id] > FLOOD_ABOVE:
+            self._summed[key_id, denial.code.value] += 1
+            return False
+        return True
+
+    def flooded(self, key_id: str, now_us: int) -> Denial | None:
+        """The answer from memory for a key that was refused too often this minute. Only a final denial is repeated:
+        a transient one must be judged anew, or it would outlive its reason."""
+        if now_us // MINUTE_US != self._minute or self._by_key[key_id] <= FLOOD_ABOVE:
+            return None
+        denial = self._last.get(key_id)
+        return denial if denial is not None and denial.final else None
+
+    def flush(self, now_us: int) -> None:
+        """Posts what a finished minute summed up; called by the housekeeper too, so that a quiet end is written."""
+        self._turn(now_us)
+
+    def _turn(self, now_us: int) -> None:
+        minute = now_us // MINUTE_US
+        if minute == self._minute:
+            return
+        at_us = self._minute * MINUTE_US
+        for (reason, source), count in self._unauthenticated.items():
+            self._post(Refusals(at_us, reason, source, count))
+        for (key_id, code), count in self._summed.items():
+            self._post(Refusals(at_us, code, key_id, count))
+        self._unauthenticated.clear()
+        self._by_key.clear()
+        self._last.clear()
+        self._summed.clear()
+        self._minute = minute
+
+
+def network(client: str) -> str:
+    """The /24 or /48 of an address: enough to find an attacker, too little to be a person."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return "unknown"
+    length = 24 if address.version == 4 else 48
+    return str(ipaddress.ip_network(f"{address}/{length}", strict=False))

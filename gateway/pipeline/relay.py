@@ -1,0 +1,159 @@
+"""A stream on its way back: relayed as it comes, metered, governed, and settled however it ends.
+
+Rules 1, 10, 32: events pass through byte for byte, only the usage chunk that we asked for ourselves is kept back; a
+client that leaves closes the upstream at once and what was streamed is booked; our own end is an error event.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import orjson
+
+from gateway.core.denial import Code, Denial
+from gateway.core.ledger import Outcome
+from gateway.core.model_ask import ModelAsk
+from gateway.core.sse import Event, SseDecoder, SseTooLarge
+from gateway.core.upstream import UpstreamError, UpstreamInvalid
+from gateway.core.usage import Usage
+from gateway.core.wire.openai_reply import DONE, ChatMeter, stream_error, usage_event
+from gateway.pipeline.forward import Sent, upstream_denial
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.remember import remember_reply
+from gateway.pipeline.reserve import Reserved, counted_prompt
+from gateway.pipeline.sessions import LiveSession
+from gateway.pipeline.settle import Ended, settle_model
+from gateway.pipeline.topup import Governor
+
+
+class Relay:
+    """One stream between an upstream and a client."""
+
+    def __init__(
+        self,
+        plane: Plane,
+        key_id: str,
+        live: LiveSession,
+        ask: ModelAsk,
+        reserved: Reserved,
+        sent: Sent,
+        started_ns: int,
+    ) -> None:
+        self._plane = plane
+        self._key_id = key_id
+        self._live = live
+        self._ask = ask
+        self._reserved = reserved
+        self._sent = sent
+        self._started_ns = started_ns
+        self._meter = ChatMeter()
+        self._decoder = SseDecoder()
+        self._governor = Governor(plane, reserved, self._meter, ask.model.token_factor, sent.deployment.upstream_model)
+        self._outcome: Outcome | None = None
+        self._done = False
+        self._first_us: int | None = None
+        self._template: dict[str, object] = {}
+        self._ended = False
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes for the client."""
+        try:
+            async for data in self._sent.reply.chunks():
+                if self._first_us is None:
+                    self._first_us = self._elapsed_us()
+                out = self._take(data)
+                if not self._governor.calm and not await self._governor.go_on():
+                    self._outcome = Outcome.CUT_BY_LIMIT
+                    async for last in self._cut(self._governor.denial()):
+                        yield last
+                    return
+                if out:
+                    yield out
+            for event in self._decoder.flush():
+                if self._keep(event):
+                    yield event.raw
+            if self._done or self._meter.finished:
+                self._outcome = Outcome.OK
+                return
+            self._outcome = Outcome.CUT_BY_UPSTREAM
+            async for last in self._cut(Denial(Code.UPSTREAM_FAILED, "The provider broke off its answer.")):
+                yield last
+        except (UpstreamError, SseTooLarge) as error:
+            self._outcome = Outcome.CUT_BY_UPSTREAM
+            failure = error if isinstance(error, UpstreamError) else UpstreamInvalid(str(error))
+            async for last in self._cut(upstream_denial(failure)):
+                yield last
+        finally:
+            # Protected from the cancellation that a leaving client causes: closing and booking must happen.
+            await asyncio.shield(self._plane.background.spawn(self.end()))
+
+    async def end(self) -> None:
+        """Closes the upstream and books the call; harmless when repeated. For streams that were never started too."""
+        if self._ended:
+            return
+        self._ended = True
+        outcome = self._outcome or Outcome.CUT_BY_CLIENT
+        try:
+            await self._sent.reply.close()
+        finally:
+            usage = self._meter.usage
+            if usage is None or self._meter.usage_bad:
+                usage = await self._estimated(outcome)
+            self._settle(usage, outcome)
+
+    def _take(self, data: bytes) -> bytes:
+        events = self._decoder.feed(data)
+        kept = [event.raw for event in events if self._keep(event)]
+        if len(kept) == 1:
+            return kept[0]
+        return b"".join(kept)
+
+    def _keep(self, event: Event) -> bool:
+        if not event.data:
+            return True
+        if event.data == DONE:
+            self._done = True
+            return True
+        try:
+            chunk = orjson.loads(event.data)
+        except orjson.JSONDecodeError:
+            raise UpstreamInvalid("an event of the stream is not JSON") from None
+        if not isinstance(chunk, dict):
+            raise UpstreamInvalid("an event of the stream is not an object")
+        if not self._template:
+            self._template = {name: chunk[name] for name in ("id", "object", "created", "model") if name in chunk}
+        usage_only = self._meter.feed(chunk)
+        return self._ask.include_usage or not usage_only
+
+    async def _cut(self, denial: Denial) -> AsyncIterator[bytes]:
+        """Our own end of a stream: usage first if it was asked for, then the error, no `[DONE]`."""
+        await self._sent.reply.close()
+        if self._ask.include_usage and self._meter.usage is None and self._outcome is not None:
+            yield usage_event(self._template, await self._estimated(self._outcome))
+        machine = {**denial.machine(), "call": self._reserved.call_id}
+        yield stream_error(denial.message, denial.code.value, machine)
+
+    async def _estimated(self, outcome: Outcome) -> Usage:
+        reason = "usage_invalid" if self._meter.usage_bad else "no_usage" if outcome is Outcome.OK else outcome.value
+        prompt = min(self._reserved.prompt_tokens, await counted_prompt(self._plane, self._ask))
+        return Usage(prompt, 0, 0, await self._governor.counted_output(), 0, estimated=reason)
+
+    def _settle(self, usage: Usage, outcome: Outcome) -> None:
+        ended = Ended(
+            outcome=outcome,
+            usage=usage,
+            index=self._sent.index,
+            status=200,
+            upstream_us=(self._plane.clock.monotonic_ns() - self._sent.sent_ns) // 1000,
+            first_byte_us=self._first_us,
+            served_tier=self._meter.served_tier,
+            kind=self._ask.kind.value,
+            stream=True,
+        )
+        settle_model(self._plane, self._live, self._reserved, ended, self._started_ns)
+        remember_reply(
+            self._plane, self._key_id, self._live, self._ask, usage, self._meter.tool_calls(), ok=outcome is Outcome.OK
+        )
+        self._plane.sessions.leave(self._live, self._plane.clock.now_us())
+
+    def _elapsed_us(self) -> int:
+        return (self._plane.clock.monotonic_ns() - self._started_ns) // 1000

@@ -1,0 +1,237 @@
+"""Station 3: the upper bound of a call is held on every limit that binds it, all or none, and made durable.
+
+Rules 2, 4, 9, 29, 30: a tighter and dearer estimate is only made where the loose one does not let the call pass; a call
+whose room is held by others waits a moment; nothing has left for the upstream before the hold is written.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from gateway.core.attribution import Attribution
+from gateway.core.budget import Ask, Shortfall, only_waiting, refusal
+from gateway.core.catalog import OUTPUT_TOKENS_ASSUMED, PricedRates
+from gateway.core.denial import Code, Denial, Refused
+from gateway.core.estimate import counted_bound, delta_bound, token_factor
+from gateway.core.hold import Binding, Hold
+from gateway.core.ledger import Amounts, CallVoided, Entry, HoldPlaced, SessionChanged
+from gateway.core.limit import METERED_UNITS, Action
+from gateway.core.model_ask import ModelAsk
+from gateway.core.pricing import bound
+from gateway.core.sizing import OutputAsk, Size, least_tokens, money_for, size_output
+from gateway.pipeline.authorize import Granted
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.sessions import LiveSession
+from gateway.ports import BooksUnavailable
+
+WAITS_S = 2.0
+
+
+class BudgetRefused(Refused):
+    """Refused by a limit; `pauses` = its action is to pause the session."""
+
+    def __init__(self, denial: Denial, *, pauses: bool) -> None:
+        super().__init__(denial)
+        self.pauses = pauses
+
+
+@dataclass(slots=True)
+class Reserved:
+    """A held call. `rates` has one entry per deployment, in their order; `prompt_tokens` is the bound that was held."""
+
+    call_id: str
+    at_us: int
+    hold: Hold
+    size: Size
+    prompt_tokens: int
+    output_pico_usd: int
+    rates: tuple[PricedRates, ...]
+    attribution: Attribution
+
+
+async def reserve_model(
+    plane: Plane, live: LiveSession, ask: ModelAsk, attribution: Attribution, call_id: str, granted: Granted
+) -> Reserved:
+    """Raises Refused; after that nothing is held."""
+    rates = _rates(plane, ask)
+    try:
+        bindings = plane.limiter.bindings(attribution, live.id)
+        _refuse_uncounted(ask, bindings)
+        reserved = await _hold(plane, live, ask, attribution, bindings, rates, call_id)
+    except BooksUnavailable as error:
+        raise Refused(books_unavailable()) from error
+    await _write_down(plane, live, ask, reserved, granted.rule)
+    return reserved
+
+
+async def commit_hold(plane: Plane, live: LiveSession, hold: Hold, placed: HoldPlaced) -> None:
+    """Makes a hold durable, with the opening of its session; gives it back and refuses if the books cannot be written."""
+    entries: list[Entry] = []
+    action, live.pending = live.pending, None
+    if action is not None:
+        entries.append(SessionChanged(placed.at_us, live.session, action, "caller", hold.attribution))
+    try:
+        await plane.books.commit(*entries, placed)
+    except BooksUnavailable as error:
+        live.pending = action
+        plane.limiter.void(hold)
+        raise Refused(books_unavailable()) from error
+    except asyncio.CancelledError:
+        # The row may or may not be written by now; an ending for it is right in both cases.
+        live.pending = action
+        plane.limiter.void(hold)
+        plane.books.post(
+            CallVoided(hold.call_id, plane.clock.now_us(), "the caller left before anything was sent", 499)
+        )
+        raise
+    live.written = True
+
+
+def books_unavailable() -> Denial:
+    text = "The books cannot be written right now, so nothing was sent. Retry in a moment; an operator is needed if it stays."
+    return Denial(Code.LEDGER_UNAVAILABLE, text, retry_after_s=2.0)
+
+
+def _rates(plane: Plane, ask: ModelAsk) -> tuple[PricedRates, ...]:
+    now_us = plane.clock.now_us()
+    found = [plane.prices.rates_for(ask.model.alias, d, now_us) for d in ask.model.deployments]
+    known = tuple(r for r in found if r is not None)
+    if len(known) < len(found):
+        text = (
+            f"Model '{ask.model.alias}' has no price here, so its cost cannot be held. An administrator must set one."
+        )
+        raise Refused(Denial(Code.PRICE_UNKNOWN, text))
+    return known
+
+
+def _refuse_uncounted(ask: ModelAsk, bindings: tuple[Binding, ...]) -> None:
+    """Content whose tokens nothing here can bound may not pass a limit on tokens or money (rule 3)."""
+    if ask.uncounted and any(b.limit.hard and b.limit.unit in METERED_UNITS for b in bindings):
+        kinds = " and ".join(ask.uncounted)
+        text = f"Requests with {kinds} cannot be held against a token or money limit; set `estimates` for them or leave them out."
+        raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="messages"))
+
+
+async def _hold(
+    plane: Plane,
+    live: LiveSession,
+    ask: ModelAsk,
+    attribution: Attribution,
+    bindings: tuple[Binding, ...],
+    rates: tuple[PricedRates, ...],
+    call_id: str,
+) -> Reserved:
+    prompt_tokens = _first_bound(ask)
+    counted = False
+    started_ns = plane.clock.monotonic_ns()
+    while True:
+        now_us = plane.clock.now_us()
+        await plane.limiter.load(bindings, live.id, now_us, fresh_session=not live.written)
+        sizing = _output_ask(plane, live, ask, rates, prompt_tokens)
+        size = size_output(sizing, plane.limiter.rooms(bindings, now_us))
+        if size is not None:
+            held = _ask(live, sizing, size.output_tokens)
+            taken = plane.limiter.reserve(call_id, attribution, live.id, bindings, held, now_us)
+            if isinstance(taken, Hold):
+                return Reserved(call_id, now_us, taken, size, prompt_tokens, sizing.output_pico_usd, rates, attribution)
+        least = _ask(live, sizing, least_tokens(sizing))
+        short = tuple(s for s in plane.limiter.shortfalls(bindings, least, now_us) if s.limit.hard)
+        if not counted and any(s.limit.unit in METERED_UNITS for s in short):
+            prompt_tokens = min(prompt_tokens, await counted_prompt(plane, ask))
+            counted = True
+            continue
+        left_s = WAITS_S - (plane.clock.monotonic_ns() - started_ns) / 1e9
+        if only_waiting(short) and left_s > 0:
+            await plane.limiter.freed(left_s)
+            continue
+        raise _refused(plane, short, now_us)
+
+
+def _refused(plane: Plane, short: tuple[Shortfall, ...], now_us: int) -> BudgetRefused:
+    denial = refusal(short, now_us, plane.pace.remaining_s())
+    limit = denial.limit
+    pauses = denial.final and any(
+        s.limit.action is Action.PAUSE and limit is not None and s.limit.name == limit.name for s in short
+    )
+    return BudgetRefused(denial, pauses=pauses)
+
+
+def _first_bound(ask: ModelAsk) -> int:
+    by_bytes = ask.prompt.weight.tokens_max
+    return by_bytes if ask.continues is None else min(by_bytes, delta_bound(ask.continues, ask.prompt))
+
+
+async def counted_prompt(plane: Plane, ask: ModelAsk) -> int:
+    """The third step of the ladder."""
+    factor = ask.model.token_factor or max(token_factor(d.upstream_model) for d in ask.model.deployments)
+    tokens = await plane.tokens.count(ask.texts())
+    return counted_bound(tokens, factor, ask.prompt.message_count, ask.prompt.weight.constants)
+
+
+def _output_ask(
+    plane: Plane, live: LiveSession, ask: ModelAsk, rates: tuple[PricedRates, ...], prompt_tokens: int
+) -> OutputAsk:
+    model, rules = ask.model, plane.catalog.estimates
+    declared = model.output_tokens_max or OUTPUT_TOKENS_ASSUMED
+    cap = (
+        0
+        if not ask.produces_output
+        else declared
+        if ask.client_max_tokens is None
+        else min(ask.client_max_tokens, declared)
+    )
+    if ask.client_max_tokens is not None and model.output_tokens_max is None and ask.produces_output:
+        cap = ask.client_max_tokens
+    return OutputAsk(
+        prompt_tokens=prompt_tokens,
+        prompt_usd_micros=max(_prompt_money(r, prompt_tokens, ask) for r in rates),
+        output_pico_usd=max(_output_rate(r, prompt_tokens, ask) for r in rates),
+        cap_tokens=cap,
+        client_max_tokens=ask.client_max_tokens if ask.produces_output else 0,
+        cap_known_upstream=False,
+        choices=ask.choices,
+        usual_tokens=live.turns.usual_output_tokens,
+        sliceable=ask.sliceable,
+        min_useful_tokens=rules.min_useful_output_hidden if model.hidden_reasoning else rules.min_useful_output,
+        slice_min_tokens=rules.slice_min,
+    )
+
+
+def _prompt_money(priced: PricedRates, prompt_tokens: int, ask: ModelAsk) -> int:
+    return bound(prompt_tokens, 0, priced.rates, service_tiers=ask.service_tiers, audio=False)
+
+
+def _output_rate(priced: PricedRates, prompt_tokens: int, ask: ModelAsk) -> int:
+    """The dearest rate of an output token that this request can trigger (rule 6)."""
+    schedules = priced.rates.schedules(ask.service_tiers)
+    return max(at.output_picos for schedule in schedules for at in schedule.within(prompt_tokens))
+
+
+def _ask(live: LiveSession, sizing: OutputAsk, output_tokens: int) -> Ask:
+    money = sizing.prompt_usd_micros + money_for(output_tokens, sizing.output_pico_usd)
+    amounts = Amounts(sizing.prompt_tokens, output_tokens, 0, money, requests=1)
+    return Ask(amounts, sessions=0 if live.written else 1)
+
+
+async def _write_down(plane: Plane, live: LiveSession, ask: ModelAsk, reserved: Reserved, rule: str | None) -> None:
+    hold = reserved.hold
+    placed = HoldPlaced(
+        call_id=hold.call_id,
+        at_us=hold.at_us,
+        session_id=live.id,
+        attribution=reserved.attribution,
+        kind=ask.kind.value,
+        held=hold.ask.amounts,
+        prompt_tokens=reserved.prompt_tokens,
+        prompt_usd_micros=hold.ask.amounts.usd_micros
+        - money_for(reserved.size.output_tokens, reserved.output_pico_usd),
+        usual_output_tokens=live.turns.usual_output_tokens,
+        stream=ask.stream,
+        sliced=reserved.size.slice_tokens > 0,
+        upstream_model=ask.model.deployments[0].upstream_model,
+        policy_version=plane.policy.version,
+        rule=rule,
+        request_digest=ask.request_digest.hex(),
+        limits=tuple(b.limit.name for b in hold.bindings),
+        warnings=tuple(s.limit.name for s in hold.warnings),
+    )
+    await commit_hold(plane, live, hold, placed)

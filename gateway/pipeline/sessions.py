@@ -1,0 +1,200 @@
+"""Sessions that are in use, in memory: state, what loop detection and estimates remember, how many calls are in flight.
+
+Rules: a session enters memory when a call names it and is loaded from the books if it was there before; it leaves when
+it has been idle and nothing is in flight; its first admitted call writes it down, so refused calls leave no session.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gateway.core.denial import Code, Denial, Refused
+from gateway.core.estimate import TurnMemory
+from gateway.core.ledger import SessionChanged
+from gateway.core.loop import LoopMemory
+from gateway.core.session import (
+    IMPLICIT,
+    Continuation,
+    Session,
+    SessionMark,
+    SessionRules,
+    SessionState,
+    continue_session,
+)
+from gateway.ports import Books, Ids
+
+SESSIONS_KEPT = 20_000
+ISSUED_KEPT = 20_000
+MODELS_KEPT = 32
+Address = tuple[str, str, str]
+
+
+class LiveSession:
+    """One session in use. `written` = the books have it; `pending` = what the next admitted call must write about it."""
+
+    __slots__ = ("in_flight", "loops", "models", "pending", "session", "turns", "written")
+
+    def __init__(self, session: Session, *, written: bool) -> None:
+        self.session = session
+        self.written = written
+        self.pending: str | None = None if written else "opened"
+        self.in_flight = 0
+        self.loops = LoopMemory()
+        self.turns = TurnMemory()
+        self.models: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def id(self) -> str:
+        return self.session.id
+
+    def used_model(self, alias: str) -> None:
+        self.models[alias] = None
+        self.models.move_to_end(alias)
+        if len(self.models) > MODELS_KEPT:
+            self.models.popitem(last=False)
+
+
+class SessionRegistry:
+    """All live sessions of this node."""
+
+    def __init__(self, books: Books, ids: Ids) -> None:
+        self._books = books
+        self._ids = ids
+        self._by_address: dict[Address, LiveSession] = {}
+        self._by_id: dict[str, LiveSession] = {}
+        self._issued: OrderedDict[tuple[str, bytes], tuple[str, str]] = OrderedDict()
+
+    async def resolve(self, key_id: str, mark: SessionMark, rules: SessionRules, now_us: int) -> LiveSession:
+        """The session that a call belongs to. Raises Refused (`session_expired`) and BooksUnavailable."""
+        address = (key_id, mark.kind, mark.client_id)
+        live = self._by_address.get(address)
+        if live is None:
+            stored = await self._books.find_session(*address)
+            live = self._by_address.get(address)
+            if live is None and stored is not None:
+                live = self._take_up(LiveSession(stored, written=True))
+        if live is not None:
+            match continue_session(live.session, rules, now_us, in_flight=live.in_flight):
+                case Continuation.GOES_ON:
+                    return live
+                case Continuation.REOPENS:
+                    live.session = replace(live.session, state=SessionState.OPEN, run_started_us=now_us)
+                    live.pending = "reopened" if live.written else "opened"
+                    return live
+                case Continuation.EXPIRED:
+                    raise Refused(_expired(live.session, rules))
+                case Continuation.STARTS_AFRESH:
+                    self.drop(live)
+        fresh = Session(self._ids.new("ses"), key_id, mark, SessionState.OPEN, now_us, now_us, now_us)
+        return self._take_up(LiveSession(fresh, written=False))
+
+    async def by_id(self, session_id: str) -> LiveSession | None:
+        """A session by our own id, from memory or the books."""
+        live = self._by_id.get(session_id)
+        if live is None:
+            stored = await self._books.session(session_id)
+            live = self._by_id.get(session_id)
+            if live is None and stored is not None:
+                live = self._take_up(LiveSession(stored, written=True))
+        return live
+
+    def of_key(self, key_id: str) -> list[LiveSession]:
+        return [live for live in self._by_id.values() if live.session.key_id == key_id]
+
+    def active(self, key_id: str, rules: SessionRules, now_us: int) -> list[LiveSession]:
+        """Sessions of a key with a call in flight or within the idle timeout."""
+        since_us = now_us - int(rules.idle_timeout_s * 1_000_000)
+        return [
+            live
+            for live in self.of_key(key_id)
+            if live.written and (live.in_flight or live.session.last_active_us >= since_us)
+        ]
+
+    def enter(self, live: LiveSession) -> None:
+        """A call of this session begins."""
+        live.in_flight += 1
+
+    def leave(self, live: LiveSession, now_us: int) -> None:
+        """It ended: idling is counted from here (rule 14). A session that never had an admitted call is forgotten."""
+        live.in_flight -= 1
+        live.session = replace(live.session, last_active_us=now_us)
+        if not live.written and not live.in_flight:
+            self.drop(live)
+
+    def change(self, live: LiveSession, state: SessionState, reason: str, actor: str, now_us: int) -> SessionChanged:
+        """The session's new state; the caller writes the entry down."""
+        action = {
+            SessionState.PAUSED: "paused",
+            SessionState.STOPPED: "stopped",
+            SessionState.CLOSED: "closed",
+            SessionState.OPEN: "resumed",
+        }[state]
+        live.session = replace(live.session, state=state, reason=reason)
+        if state is SessionState.OPEN:
+            live.session = replace(live.session, run_started_us=now_us)
+            live.loops.forgive()
+        return SessionChanged(now_us, live.session, action, actor)
+
+    def issued(self, key_id: str, tool_digest: bytes, live: LiveSession, model: str) -> None:
+        """A model reply in this session asked for this very tool call (rule 15, 20)."""
+        self._issued[key_id, tool_digest] = (live.id, model)
+        self._issued.move_to_end((key_id, tool_digest))
+        if len(self._issued) > ISSUED_KEPT:
+            self._issued.popitem(last=False)
+
+    def issuer(self, key_id: str, tool_digest: bytes) -> tuple[str, str] | None:
+        """(session id, model) of the latest reply that asked for this tool call."""
+        return self._issued.get((key_id, tool_digest))
+
+    def sweep(self, rules: SessionRules, now_us: int) -> int:
+        """Lets idle sessions leave memory; the books keep them. Returns how many left."""
+        before_us = now_us - int(rules.idle_timeout_s * 1_000_000)
+        idle = [live for live in self._by_id.values() if not live.in_flight and live.session.last_active_us < before_us]
+        spare = len(self._by_id) - len(idle) - SESSIONS_KEPT
+        if spare > 0:
+            leaving = {live.id for live in idle}
+            rest = [live for live in self._by_id.values() if not live.in_flight and live.id not in leaving]
+            idle += sorted(rest, key=lambda live: live.session.last_active_us)[:spare]
+        for live in idle:
+            self.drop(live)
+        return len(idle)
+
+    def drop(self, live: LiveSession) -> None:
+        self._by_id.pop(live.id, None)
+        address = (live.session.key_id, live.session.mark.kind, live.session.mark.client_id)
+        if self._by_address.get(address) is live:
+            del self._by_address[address]
+
+    def counts(self) -> Mapping[str, int]:
+        """Sizes, for metrics."""
+        return {"sessions": len(self._by_id), "issued": len(self._issued)}
+
+    def _take_up(self, live: LiveSession) -> LiveSession:
+        session = live.session
+        self._by_address[session.key_id, session.mark.kind, session.mark.client_id] = live
+        self._by_id[live.id] = live
+        return live
+
+
+def refuse_unless_open(session: Session) -> None:
+    """Raises Refused for a session that people or a loop verdict hold."""
+    if session.state is SessionState.PAUSED:
+        text = (
+            f"Session {_name(session)} is paused ({session.reason}). A person must resume it; retrying does not help."
+        )
+        raise Refused(Denial(Code.SESSION_PAUSED, text))
+    if session.state is SessionState.STOPPED:
+        text = f"Session {_name(session)} was stopped ({session.reason}). Start no new calls in it; retrying does not help."
+        raise Refused(Denial(Code.SESSION_STOPPED, text))
+
+
+def _expired(session: Session, rules: SessionRules) -> Denial:
+    hours = rules.wall_time_s / 3600
+    return Denial(
+        Code.SESSION_EXPIRED,
+        f"Session {_name(session)} has run for its whole wall time of {hours:g} h. Start a new session to go on.",
+    )
+
+
+def _name(session: Session) -> str:
+    return session.id if session.mark.kind == IMPLICIT.kind else f"'{session.mark.client_id}'"

@@ -1,0 +1,113 @@
+"""Station 5: the real usage replaces the hold, exactly once. Never refuses, never waits for the disk (rule 9).
+
+What the provider reported is booked as it is; where it reported nothing usable, what was seen is counted and the row is
+marked as an estimate. A call that cost nothing is voided and gives its request back.
+"""
+
+from dataclasses import dataclass
+
+from gateway.core.ledger import Amounts, CallSettled, CallVoided, Outcome
+from gateway.core.pricing import cost
+from gateway.core.record import CallRecord
+from gateway.core.usage import Usage
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.reserve import Reserved
+from gateway.pipeline.sessions import LiveSession
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a forwarded call ended. Durations in microseconds; `served_tier` = the service tier that the reply names."""
+
+    outcome: Outcome
+    usage: Usage
+    index: int
+    status: int
+    upstream_us: int
+    first_byte_us: int | None
+    served_tier: str | None
+    kind: str
+    stream: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    posted: Amounts
+    overrun: bool
+
+
+def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: Ended, started_ns: int) -> Settled:
+    """Books a call. Runs without a suspension point, so no cancellation can come between counters and ledger."""
+    usage, priced = ended.usage, reserved.rates[ended.index]
+    charged = cost(usage, priced.rates, ended.served_tier)
+    money = charged.total_usd_micros
+    estimated = usage.estimated or ("price" if priced.stated else None)
+    posted = Amounts(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, money, requests=1)
+    over = _overrun(posted, reserved.hold.ask.amounts)
+    now_us = plane.clock.now_us()
+    total_us = (plane.clock.monotonic_ns() - started_ns) // 1000
+    ours_us = max(0, total_us - ended.upstream_us)
+    plane.limiter.settle(reserved.hold, posted)
+    plane.books.post(
+        CallSettled(
+            call_id=reserved.call_id,
+            at_us=now_us,
+            started_at_us=reserved.at_us,
+            session_id=live.id,
+            attribution=reserved.attribution,
+            outcome=ended.outcome,
+            usage=usage,
+            posted=posted,
+            meters=tuple((line.meter, line.quantity, line.cost_usd_micros) for line in charged.lines),
+            estimated=estimated,
+            overrun=over,
+            price_source=priced.rates.source,
+            status=ended.status,
+            ours_us=ours_us,
+            upstream_us=ended.upstream_us,
+            first_byte_us=ended.first_byte_us,
+        )
+    )
+    plane.pace.took(total_us / 1e6)
+    attribution = reserved.attribution
+    plane.telemetry.finished(
+        CallRecord(
+            call_id=reserved.call_id,
+            kind=ended.kind,
+            session_id=live.id,
+            key_id=attribution.key_id,
+            model=attribution.model,
+            provider=attribution.provider,
+            tool=attribution.tool,
+            outcome=ended.outcome.value,
+            code="",
+            status=ended.status,
+            stream=ended.stream,
+            input_tokens=usage.input_tokens,
+            cached_input_tokens=usage.cached_input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_usd_micros=money,
+            estimated=estimated or "",
+            overrun=over is not None,
+            ours_us=ours_us,
+            upstream_us=ended.upstream_us,
+            first_byte_us=ended.first_byte_us or 0,
+        )
+    )
+    return Settled(posted, over is not None)
+
+
+def void_model(plane: Plane, reserved: Reserved, reason: str, status: int) -> None:
+    """Nothing was charged: the hold is given back whole."""
+    plane.limiter.void(reserved.hold)
+    plane.books.post(CallVoided(reserved.call_id, plane.clock.now_us(), reason, status))
+
+
+def _overrun(posted: Amounts, held: Amounts) -> Amounts | None:
+    over = Amounts(
+        max(0, posted.input_tokens - held.input_tokens),
+        max(0, posted.output_tokens - held.output_tokens),
+        0,
+        max(0, posted.usd_micros - held.usd_micros),
+    )
+    return over if over.input_tokens or over.output_tokens or over.usd_micros else None

@@ -1,0 +1,111 @@
+"""The mid-stream governor: a sliced stream gets its next slice ahead of need, or ends when the last one is used up (rule 5).
+
+Rules: top-ups take token and money limits only, all or none, and are durable by group commit; the stream waits for one
+only if its slice is empty; bytes suffice as the meter while they stay within the hold, then text is counted.
+"""
+
+import asyncio
+import math
+
+from gateway.core.budget import Ask, refusal
+from gateway.core.denial import Code, Denial
+from gateway.core.estimate import token_factor
+from gateway.core.ledger import Amounts, HoldRaised
+from gateway.core.sizing import money_for
+from gateway.core.wire.openai_reply import ChatMeter
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.reserve import Reserved
+from gateway.ports import BooksUnavailable
+
+SLICE_USEFUL_MIN = 16
+
+
+class Governor:
+    """Watches one stream. `held` counts output tokens."""
+
+    def __init__(self, plane: Plane, reserved: Reserved, meter: ChatMeter, factor: float | None, model: str) -> None:
+        self._plane = plane
+        self._reserved = reserved
+        self._meter = meter
+        self._factor = factor or token_factor(model)
+        self._slice = reserved.size.slice_tokens
+        self.held = reserved.size.output_tokens
+        self._trigger = self.held - self.held // 2
+        self._raising: asyncio.Task[None] | None = None
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing needs to be done: the usual case, checked for every chunk of a stream."""
+        return not self._slice or self._meter.bound <= self._trigger
+
+    async def go_on(self) -> bool:
+        """Whether what was metered is covered by the hold; waits for the next slice if the current one is used up."""
+        await self._recount()
+        if self._meter.bound <= self._trigger:
+            return True
+        if self._all_held():
+            return self._meter.events <= self.held
+        if self._raising is None:
+            self._raising = asyncio.create_task(self._raise())
+        if self._meter.bound < self.held:
+            return True
+        await asyncio.shield(self._raising)
+        return self._meter.bound < self.held or (self._all_held() and self._meter.events <= self.held)
+
+    async def counted_output(self) -> int:
+        """What was streamed, counted: what a stream without a report is booked with."""
+        await self._recount(wait=True)
+        return self._meter.bound
+
+    def denial(self) -> Denial:
+        """Why the stream ends here."""
+        now_us = self._plane.clock.now_us()
+        hold = self._reserved.hold
+        ask = Ask(self._more(SLICE_USEFUL_MIN), concurrent=0)
+        short = tuple(s for s in self._plane.limiter.shortfalls(hold.bindings, ask, now_us) if s.limit.hard)
+        if not short:
+            text = "This answer used up the output that its limits had room for when it began."
+            return Denial(Code.BUDGET_EXHAUSTED, text, call_id=hold.call_id)
+        return refusal(short, now_us, self._plane.pace.remaining_s())
+
+    def _all_held(self) -> bool:
+        """Whether everything that the upstream may produce under the cap we sent is held: then the cap ends the stream."""
+        return self.held >= self._reserved.size.ceiling_tokens
+
+    async def _recount(self, *, wait: bool = False) -> None:
+        if not self._plane.tokens.ready and not wait:
+            return
+        text = self._meter.take_uncounted()
+        if text:
+            tokens = await self._plane.tokens.count([text])
+            self._meter.counted(text, math.ceil(tokens * self._factor))
+
+    def _more(self, tokens: int) -> Amounts:
+        return Amounts(output_tokens=tokens, usd_micros=money_for(tokens, self._reserved.output_pico_usd))
+
+    async def _raise(self) -> None:
+        """Takes the next slice, or the largest part of it that there is room for."""
+        try:
+            wanted = min(self._slice, self._reserved.size.ceiling_tokens - self.held)
+            while wanted >= SLICE_USEFUL_MIN:
+                if await self._take(wanted):
+                    return
+                wanted //= 2
+        finally:
+            self._raising = None
+
+    async def _take(self, tokens: int) -> bool:
+        plane, hold = self._plane, self._reserved.hold
+        now_us = plane.clock.now_us()
+        more = self._more(tokens)
+        if not hold.open or not plane.limiter.top_up(hold, more, now_us):
+            return False
+        try:
+            await plane.books.commit(HoldRaised(hold.call_id, now_us, hold.ask.amounts))
+        except BooksUnavailable:
+            if hold.open:
+                plane.limiter.shrink(hold, more)
+            return False
+        self.held += tokens
+        self._trigger = self.held - min(tokens, self._slice) // 2
+        return True
