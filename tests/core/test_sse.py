@@ -133,9 +133,9 @@ def test_many_lines_count_together_and_a_complete_event_counts_too() -> None:
 
 def test_a_long_event_in_small_pieces_is_not_searched_again_and_again() -> None:
     decoder = SseDecoder()
-    start_s = time.perf_counter()
+    start_s = time.thread_time()
     for _ in range(8000):
         decoder.feed(b"x" * 1000)
     # Quadratic work would move 32 GB and take many seconds.
-    assert time.perf_counter() - start_s < 2.0
+    assert time.thread_time() - start_s < 2.0
     assert len(decoder.feed(b"\n\n")) == 1

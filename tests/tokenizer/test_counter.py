@@ -23,8 +23,8 @@ PROSE = (
 )
 CODE = Path(counter.__file__).read_text()
 MEGABYTE = 1_000_000
-# The rule of the house for one turn of the loop is 10 ms; a shared machine gets three times that.
-BLOCKED_S_MAX = 0.030
+# Measured in processor time of the thread, which other work on the machine does not add to.
+TURN_S_MAX = 0.010
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +117,10 @@ async def test_rule_34_hostile_text_neither_crashes_nor_blocks(name: str, encodi
     turns_s: list[float] = []
 
     async def tick() -> None:
-        before_s = time.perf_counter()
+        before_s = time.thread_time()
         while True:
             await asyncio.sleep(0)
-            now_s = time.perf_counter()
+            now_s = time.thread_time()
             turns_s.append(now_s - before_s)
             before_s = now_s
 
@@ -129,10 +129,7 @@ async def test_rule_34_hostile_text_neither_crashes_nor_blocks(name: str, encodi
     counts = await asyncio.gather(*(tokens.count([text[start:]]) for start in range(3)))
     ticking.cancel()
     assert 0 < counts[0] <= len(text.encode("utf-8", "surrogatepass"))
-    # The bulk tells of our pieces; the machine may take the processor away now and then.
-    slowest_s = sorted(turns_s)
-    assert slowest_s[int(len(slowest_s) * 0.95)] < BLOCKED_S_MAX / 2
-    assert slowest_s[-1] < BLOCKED_S_MAX
+    assert max(turns_s) < TURN_S_MAX
 
 
 async def test_a_panic_in_tiktoken_counts_as_bytes(
@@ -160,9 +157,9 @@ async def test_counts_are_kept_and_the_oldest_are_dropped(encoding: tiktoken.Enc
 async def test_a_text_that_comes_again_costs_hashes_only(tokens: TokenCounter) -> None:
     durations_s = []
     for _ in range(2):
-        start_s = time.perf_counter()
+        start_s = time.thread_time()
         await tokens.count([CODE * 200])
-        durations_s.append(time.perf_counter() - start_s)
+        durations_s.append(time.thread_time() - start_s)
     assert durations_s[1] < durations_s[0] / 3
 
 

@@ -95,8 +95,8 @@ def test_rule_34_a_megabyte_of_text_in_2000_messages_is_read_in_milliseconds(sep
     body = json.dumps({"model": "m", "messages": messages}, separators=separators).encode()
     durations_s = []
     for _ in range(5):
-        start_s = time.perf_counter()
+        start_s = time.thread_time()
         parse_json(body)
-        durations_s.append(time.perf_counter() - start_s)
-    # 5 ms is the rule; four times that leaves room for a loaded machine and still catches a Python loop over the text.
-    assert min(durations_s) < 0.020
+        durations_s.append(time.thread_time() - start_s)
+    # 5 ms is the rule; twice that leaves room for a slow machine and still catches a Python loop over the text.
+    assert min(durations_s) < 0.010
