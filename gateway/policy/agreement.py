@@ -5,11 +5,11 @@ variants that miss it by one field. How many depends on what Casbin takes for on
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from gateway.core.condition_context import EMPTY_CONTEXT, PolicyContext
+from gateway.core.condition_context import EMPTY_CONTEXT
 from gateway.policy.authority import CasbinAuthority
 from gateway.policy.findings import Finding
+from gateway.policy.question import Question
 from gateway.policy.rows import (
     ANYTHING,
     EVERYONE,
@@ -27,15 +27,6 @@ _ROWS_LOOKED_AT_MAX = 80_000
 _QUESTIONS_MIN = 6
 _QUESTIONS_MAX = 200
 _UNKNOWN_SUBJECT = "user:nobody-known"
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    subjects: frozenset[str]
-    model: str
-    tool: str
-    action: str
-    context: PolicyContext
 
 
 def disagreements(snapshot: Snapshot, authority: CasbinAuthority, rows: Rows) -> Iterator[Finding]:
@@ -104,3 +95,14 @@ def _example(pattern: str, members: dict[str, str]) -> str:
     if pattern.startswith(GROUP_PREFIX):
         pattern = members.get(pattern, pattern)
     return pattern[:-1] + "any" if pattern.endswith(ANYTHING) else pattern
+
+
+def probe(model_path: str, authority: CasbinAuthority, rows: Rows) -> Iterator[Finding]:
+    """Where Casbin decides alone: a matcher that raises is found now, not by the first call that it denies."""
+    for asked in sample(rows):
+        try:
+            authority.enforce(asked.subjects, asked.model, asked.tool, asked.action, asked.context)
+        except Exception as error:  # noqa: BLE001 - Casbin evaluates a matcher that others wrote
+            message = f"the matcher fails on {asked.action}: {type(error).__name__}"
+            yield Finding(model_path, 0, 0, message, "let it be true or false for every request")
+            return

@@ -18,6 +18,7 @@ from gateway.core.condition_context import PolicyContext
 from gateway.core.decision import Decision
 from gateway.policy.expectation_context import ContextInvalid, context_of
 from gateway.policy.findings import Finding
+from gateway.policy.question import Question
 from gateway.policy.row_fields import SUBJECT_TYPES, FieldWrong, check_action, check_subject
 from gateway.policy.rows import MODEL_INVOKE, NONE, Effect, Place
 
@@ -30,11 +31,7 @@ _KEYS = (*_REQUIRED, "tool", "action", "context")
 @dataclass(frozen=True, slots=True)
 class Expectation:
     place: Place
-    subjects: frozenset[str]
-    model: str
-    tool: str
-    action: str
-    context: PolicyContext
+    question: Question
     expect: Effect
     because: str
 
@@ -115,7 +112,7 @@ class _Reader:
         if len(self.findings) == found_before:
             place = Place(self._path, node.start_mark.line + 1)
             self.expectations.append(
-                Expectation(place, subjects, model, tool, action, context, Effect(expect), because)
+                Expectation(place, Question(subjects, model, tool, action, context), Effect(expect), because)
             )
 
     def _mapping(self, node: yaml.Node, what: str, known: tuple[str, ...]) -> dict[str, yaml.Node]:
@@ -172,4 +169,5 @@ def run(
     decide: Callable[[frozenset[str], str, str, str, PolicyContext], Decision],
 ) -> Iterator[ExpectationResult]:
     for each in expectations:
-        yield ExpectationResult(each, decide(each.subjects, each.model, each.tool, each.action, each.context))
+        asked = each.question
+        yield ExpectationResult(each, decide(asked.subjects, asked.model, asked.tool, asked.action, asked.context))
