@@ -5,6 +5,7 @@ midnight does not exist or comes twice, and where a date is left out. Minutes an
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
@@ -14,7 +15,7 @@ ROLLING_DAYS_MAX = 366
 END_OF_TIME_US = 2**63 - 1
 
 _SECOND_US = 1_000_000
-_UNITS_US = {"m": 60 * _SECOND_US, "h": 3_600 * _SECOND_US, "d": 86_400 * _SECOND_US}
+_UNITS_US: Mapping[str, int] = {"m": 60 * _SECOND_US, "h": 3_600 * _SECOND_US, "d": 86_400 * _SECOND_US}
 _ROLLING = re.compile(r"([1-9][0-9]{0,5})([mhd])", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -32,7 +33,7 @@ class WindowKind(StrEnum):
 
 
 _NAMED = frozenset(kind.value for kind in WindowKind if kind is not WindowKind.ROLLING)
-_ELAPSED_US = {WindowKind.MINUTE: _UNITS_US["m"], WindowKind.HOUR: _UNITS_US["h"]}
+_ELAPSED_US: Mapping[WindowKind, int] = {WindowKind.MINUTE: _UNITS_US["m"], WindowKind.HOUR: _UNITS_US["h"]}
 
 
 class WindowInvalid(ValueError):

@@ -5,7 +5,7 @@ A model that no list knows has no rates, never zero ones. A look-up in the list 
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -22,7 +22,7 @@ ENTRIES_MAX = 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _FOREVER_US = 2**63 - 1
-_LIST_IDS = {
+_LIST_IDS: Mapping[str, str] = {
     "openai": "openai",
     "anthropic": "anthropic",
     "gemini": "google",
