@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from gateway.settings.findings import Flaw, SettingPath, suggestion
 from gateway.settings.root import Settings
-from gateway.settings.tree import Text, Value, keys_of, select
+from gateway.settings.tree import Text, Value, keys_of, select, shown
 
 Located = tuple[SettingPath, Flaw]
 
@@ -34,9 +34,9 @@ def cross_faults(root: dict[str, Value]) -> Iterator[Located]:
         yield from _repeated(root, pattern)
 
 
-def _undeclared(what: str, name: str, known: Iterable[str]) -> Flaw:
+def _undeclared(what: str, name: Text, known: Iterable[str]) -> Flaw:
     return Flaw(
-        f"there is no {what} `{name[:64]}`", suggestion(name, known, otherwise="declared") or "none is declared"
+        f"there is no {what} {shown(name)}", suggestion(name, known, otherwise="declared") or "none is declared"
     )
 
 
@@ -63,7 +63,7 @@ def _repeated(root: dict[str, Value], pattern: SettingPath) -> Iterator[Located]
         if not isinstance(value, Text):
             continue
         if value in seen:
-            yield path, Flaw(f"the name `{value[:64]}` is taken", f"{pattern[0]}[{seen[value][1]}] has it")
+            yield path, Flaw(f"the name {shown(value)} is taken", f"{pattern[0]}[{seen[value][1]}] has it")
         seen.setdefault(value, path)
 
 

@@ -111,7 +111,7 @@ class _Composer(yaml.SafeLoader):
         tag = getattr(event, "tag", None)
         mark = cast("yaml.Mark | None", event.start_mark)
         if tag not in (None, "!"):
-            self.refused.append((_place(mark), f"tags such as `{tag[:40]}` are not allowed"))
+            self.refused.append((_place(mark), f"tags such as `{_short(tag)}` are not allowed"))
         self.depth += 1
         if self.depth > DEPTH_MAX:
             raise yaml.composer.ComposerError(None, None, f"nested deeper than {DEPTH_MAX} levels", mark)
@@ -136,7 +136,9 @@ class _Builder:
         try:
             root = self._value(node, (), 0)
         except _TooLarge:
-            message = f"the file holds more than {NODES_MAX} values once its aliases are written out"
+            message = (
+                f"the file holds more than {NODES_MAX} values, or no end of them, once its aliases are written out"
+            )
             raise _broken(self._document, Place(1, 1), message) from None
         if isinstance(root, dict):
             self._document.root = root
@@ -174,7 +176,9 @@ class _Builder:
                     first = self._document.place(here, at_key=True)
                     self._fault(here, place, Flaw(f"`{key}` stands here a second time", f"first in line {first.line}"))
                     continue
-                self._document.spots[here] = Spot(_place(value_node.start_mark), place)
+                # A block of settings is best found by the key above it.
+                block = isinstance(value_node, yaml.CollectionNode) and not value_node.flow_style
+                self._document.spots[here] = Spot(place if block else _place(value_node.start_mark), place)
                 result[key] = self._value(value_node, here, depth + 1)
         return result
 
@@ -219,6 +223,10 @@ class _Builder:
         self._document.faults.append(finding)
 
 
+def _short(tag: str) -> str:
+    return tag.replace("tag:yaml.org,2002:", "!!")[:60]
+
+
 def _place(mark: yaml.Mark | None) -> Place:
     return Place(1, 1) if mark is None else Place(mark.line + 1, mark.column + 1)
 
@@ -241,6 +249,8 @@ def _words(error: yaml.MarkedYAMLError) -> str:
         return "a second document starts here; one file is one configuration"
     if problem.startswith("found undefined alias"):
         return problem.replace("found undefined alias", "no anchor has the name") + " (a leading `*` is an alias)"
+    if problem.startswith("nested deeper"):
+        return problem
     return f"not valid YAML: {problem}"
 
 
@@ -248,10 +258,14 @@ def _advice(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or ""
     if "'\\t'" in problem:
         return "use spaces"
+    if problem.endswith("but got '{'"):
+        return "put `${...}` in quotes"
     if "mapping values are not allowed" in problem:
         return "quote a text that holds `: `, and check the indentation"
     if "'%'" in problem or "'@'" in problem or "'`'" in problem:
         return "a text that starts with this character must stand in quotes"
+    if problem.startswith("but found another document"):
+        return "keep one of them, without the `---`"
     if error.context and error.context_mark is not None:
         return f"{error.context} from line {error.context_mark.line + 1}"
     return ""

@@ -42,7 +42,7 @@ def explain(error: ValidationError, document: Document) -> Iterator[tuple[Settin
         path = _path(detail["loc"], document, missing=kind == "missing")
         cause = context.get("error")
         if isinstance(cause, Fault):
-            yield from ((path, flaw, False) for flaw in cause.flaws)
+            yield from ((path, flaw, detail["loc"][-1:] == ("[key]",)) for flaw in cause.flaws)
         elif kind == "extra_forbidden":
             yield path, _unknown(path), True
         elif kind in ("literal_error", "enum"):
@@ -78,4 +78,4 @@ def _no_choice(detail: Any) -> Flaw:
     choices = [word.strip("'") for word in detail["ctx"]["expected"].replace(" or ", ", ").split(", ")]
     if not isinstance(value, str):
         return Flaw(f"must be one of {', '.join(choices)}")
-    return Flaw(f"{shown(value)} is not possible here", suggestion(value, choices, otherwise="possible"))
+    return Flaw(f"the value {shown(value)} is not possible here", suggestion(value, choices, otherwise="possible"))

@@ -12,7 +12,15 @@ from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    WrapSerializer,
+)
 
 from gateway.core.money import format_usd
 from gateway.settings import quantities
@@ -208,12 +216,19 @@ HttpUrl = Annotated[str, AfterValidator(_http_url), WithJsonSchema({"type": "str
 
 def _tuple(value: object) -> object:
     if isinstance(value, str):
-        raise Fault("must be a list", f"write `[{value}]`" if len(value) <= 40 else "put it in `[` and `]`")
+        raise Fault("must be a list", "put it in `[` and `]`")
     return tuple(value) if isinstance(value, list) else value
 
 
 Items = Annotated[tuple[T, ...], BeforeValidator(_tuple)]
-Keyed = Annotated[Mapping[K, T], AfterValidator(MappingProxyType), PlainSerializer(dict)]
+
+
+def _thawed(frozen: Mapping[str, object], serialize: SerializerFunctionWrapHandler) -> object:
+    """Pydantic writes out a dict only."""
+    return serialize(dict(frozen))
+
+
+Keyed = Annotated[Mapping[K, T], AfterValidator(MappingProxyType), WrapSerializer(_thawed)]
 Table = Keyed[str, T]
 Named = Keyed[Name, T]
 

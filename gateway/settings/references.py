@@ -75,9 +75,10 @@ class References:
 
     def _resolve(self, body: str, found: Expansion) -> str:
         if body.startswith("file:"):
-            location = self.expand(body.removeprefix("file:"))
+            written = body.removeprefix("file:")
+            location = self.expand(written)
             found.take(location)
-            return "" if location.flaws else self._read(location.text, found)
+            return "" if location.flaws else self._read(self.directory / location.text, written, found)
         name, has_default, default = body.partition(":-")
         if not _NAME.fullmatch(name):
             found.flaws.append(Flaw("this is not a reference", _FORMS))
@@ -100,29 +101,30 @@ class References:
             return f"`{name}_FILE` is set: write `${{file:${{{name}_FILE}}}}` to read that file"
         return f"set it, or give a default: `${{{name}:-...}}`"
 
-    def _read(self, location: str, found: Expansion) -> str:
-        path = self.directory / location
-        found.names.append(f"file {location}")
+    @staticmethod
+    def _read(path: Path, written: str, found: Expansion) -> str:
+        """Messages name the path as `written`: what variables put into it may be nobody's business."""
+        found.names.append(f"file {written}")
         found.files.append(path)
         try:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
-                found.flaws.append(Flaw(f"`{location}` is not a file"))
+                found.flaws.append(Flaw(f"`{written}` is not a file"))
                 return ""
             if status.st_size > FILE_BYTES_MAX:
-                found.flaws.append(Flaw(f"`{location}` is larger than {FILE_BYTES_MAX // 1024} KiB"))
+                found.flaws.append(Flaw(f"`{written}` is larger than {FILE_BYTES_MAX // 1024} KiB"))
                 return ""
             text = path.read_bytes().decode()
         except UnicodeDecodeError:
-            found.flaws.append(Flaw(f"`{location}` is not UTF-8 text"))
+            found.flaws.append(Flaw(f"`{written}` is not UTF-8 text"))
             return ""
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
-            found.flaws.append(Flaw(f"`{location}` cannot be read: {reason}", "the path is relative to this file"))
+            found.flaws.append(Flaw(f"`{written}` cannot be read: {reason}", "the path is relative to this file"))
             return ""
         if status.st_mode & stat.S_IROTH:
-            hint = f"chmod o-r {location}"
-            found.warnings.append(Flaw(f"every user of this machine may read `{location}`", hint))
+            hint = f"chmod o-r {written}"
+            found.warnings.append(Flaw(f"every user of this machine may read `{written}`", hint))
         return text.rstrip("\r\n")
 
 

@@ -109,10 +109,10 @@ def _widened(node: Schema) -> Schema:
 def setting_rows() -> Iterator[SettingRow]:
     """Every setting that is built, in the order of the models."""
     schema = Settings.model_json_schema(by_alias=True, mode="validation")
-    yield from _rows(schema, schema["$defs"], "", ())
+    yield from _rows(schema, schema["$defs"], "")
 
 
-def _rows(node: Schema, definitions: dict[str, Schema], path: str, above: tuple[str, ...]) -> Iterator[SettingRow]:
+def _rows(node: Schema, definitions: dict[str, Schema], path: str) -> Iterator[SettingRow]:
     required = node.get("required", ())
     for name, child in node.get("properties", {}).items():
         here = f"{path}.{name}".removeprefix(".")
@@ -121,7 +121,7 @@ def _rows(node: Schema, definitions: dict[str, Schema], path: str, above: tuple[
         written = here if name != _LABELS else f"{path}.{_LABELS}"
         yield SettingRow(written, _type(child, definitions), default, child.get("description", ""))
         if inner is not None and name != _LABELS:
-            yield from _rows(inner, definitions, f"{here}{suffix}", (*above, name))
+            yield from _rows(inner, definitions, f"{here}{suffix}")
 
 
 def _inside(node: Schema, definitions: dict[str, Schema]) -> tuple[Schema | None, str]:

@@ -39,7 +39,7 @@ Value: TypeAlias = "Text | tuple[Value, ...] | dict[str, Value] | None"
 def shown(value: object) -> str:
     """How a message may name a value: as it is only if it is short and stands in the file itself."""
     if isinstance(value, Text) and value.references:
-        return f"this value (from {', '.join(value.references)})"
+        return f"(from {', '.join(value.references)})"
     if isinstance(value, str) and len(value) <= 40 and value.isprintable():
         return f"`{value}`"
     if isinstance(value, (int, float)):

@@ -92,12 +92,12 @@ def refuse_unbuilt(root: dict[str, Value]) -> tuple[dict[str, Value], list[tuple
 def _found(root: dict[str, Value]) -> Iterator[tuple[SettingPath, SettingPath, Flaw | None]]:
     for setting in UNBUILT_SETTINGS:
         for path, value in select(root, setting.path):
-            flaw = Flaw(f"`{setting.path[-1]}` ({setting.what}) {PLANNED}", "remove it")
+            flaw = Flaw(f"`{setting.path[-1]}` {PLANNED}; remove it", f"it will be for {setting.what}")
             yield path, path, flaw if _says_something(value) else None
     for row in UNBUILT_VALUES:
         for path, value in select(root, row.path):
             if row.refuses(value):
-                yield path, path[: len(path) - row.drops], Flaw(f"{row.what} {PLANNED}", row.instead)
+                yield path, path[: len(path) - row.drops], Flaw(f"{row.what} {PLANNED}; {row.instead}")
 
 
 def _says_something(value: Value) -> bool:

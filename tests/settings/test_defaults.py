@@ -1,0 +1,50 @@
+"""Start without a file."""
+
+from gateway.settings.defaults import defaults
+
+MODELS = ("gpt-5-mini", "gpt-5")
+
+
+def test_rule_35_without_any_key_there_is_the_simulated_provider_with_prices() -> None:
+    settings = defaults({}, MODELS).settings
+    assert {name: provider.kind for name, provider in settings.providers.items()} == {"sim": "simulated"}
+    assert list(settings.models) == ["sim-small", "sim-large"]
+    for name, model in settings.models.items():
+        assert model.targets(name) == (("sim", name),)
+        assert model.price[0].input_picos_per_token > 0
+
+
+def test_rule_35_a_provider_key_in_the_environment_is_taken_up() -> None:
+    settings = defaults({"OPENAI_API_KEY": "canary", "COMPTROLLER_ADMIN_TOKEN": "canary-token"}, MODELS).settings
+    assert list(settings.models) == list(MODELS)
+    key, token = settings.providers["openai"].api_key, settings.admin.token
+    assert key is not None
+    assert token is not None
+    assert (key.reveal(), token.reveal()) == ("canary", "canary-token")
+    assert "canary" not in repr(settings)
+
+
+def test_rule_35_the_budgets_and_rates() -> None:
+    settings = defaults({}, MODELS).settings
+    seen = [(limit.each, limit.unit, limit.amount, limit.effective_window) for limit in settings.limits]
+    assert seen == [
+        ("session", "tokens", 2_000_000, "session"),
+        ("session", "usd", 5_000_000, "session"),
+        ("user", "usd", 20_000_000, "day"),
+    ]
+    assert settings.sessions.max_new_per_hour == 60
+    assert (settings.loops.identical_requests, settings.loops.identical_tool_calls, settings.loops.action) == (
+        5,
+        6,
+        "pause",
+    )
+
+
+def test_keys_of_providers_that_are_not_built_are_named_in_a_warning() -> None:
+    loaded = defaults({"GEMINI_API_KEY": "canary", "AWS_ACCESS_KEY_ID": "", "ANTHROPIC_API_KEY": "canary"}, MODELS)
+    assert [warning.message for warning in loaded.warnings] == [
+        "`ANTHROPIC_API_KEY` is set, but the provider kind `anthropic` is not built yet (planned)",
+        "`GEMINI_API_KEY` is set, but the provider kind `gemini` is not built yet (planned)",
+    ]
+    assert "canary" not in repr(loaded)
+    assert list(loaded.settings.providers) == ["sim"]
