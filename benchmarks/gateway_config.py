@@ -33,6 +33,7 @@ def write_config(
     shutil.copy(OUR_MODEL, directory / "model.conf")
     rows = policy_rows() if governance is Governance.ALL else ["p, user:bench, *, *, model:invoke, , allow"]
     (policies / "bench.csv").write_text("\n".join(rows) + "\n")
+    (policies / "tests.yaml").write_text(json.dumps(expectations(governance)))
     config: dict[str, Any] = {
         "server": {"fast_path": fast_path},
         "upstream": {"client": client},
@@ -54,8 +55,7 @@ def write_config(
         "limits": limits() if governance is Governance.ALL else [],
     }
     path = directory / "comptroller.yaml"
-    # JSON is YAML too.
-    path.write_text(json.dumps(config, indent=1))
+    path.write_text(json.dumps(config, indent=1))  # JSON is YAML too
     return path
 
 
@@ -69,6 +69,26 @@ def limits() -> list[dict[str, Any]]:
             {"name": f"{scope}-rate", "each": scope, "requests": HUGE, "window": "minute"},
         ]
     return made
+
+
+def expectations(governance: Governance) -> list[dict[str, Any]]:
+    """What the policy must say before anything is measured with it."""
+    bench = {"user": "bench", "team": "bench", "agent": "bench"}
+
+    def expect(said: str, because: str, who: dict[str, str], model: str, environment: str = "test") -> dict[str, Any]:
+        context = {"agent.environment": environment}
+        return {"as": who, "model": model, "context": context, "expect": said, "because": because}
+
+    found = [
+        *(expect("allow", "these are measured", bench, model) for model in MODELS),
+        expect("deny", "nobody else is let in", {"user": "stranger", "agent": "other"}, "bench-plain"),
+    ]
+    if governance is Governance.ALL:
+        found += [
+            expect("deny", "the condition is looked at", bench, "bench-plain", "production"),
+            expect("deny", "the team may not", bench, "forbidden-model"),
+        ]
+    return found
 
 
 def policy_rows() -> list[str]:

@@ -18,7 +18,8 @@ from benchmarks.load import Plan, measure
 from benchmarks.measure import faults
 from benchmarks.report import table, verdicts, write_between_markers
 from benchmarks.upstream import MODELS, event_count
-from gateway.policy.reader import PolicyFile, read_rows
+from gateway.policy.engine import load_policy, run_tests
+from gateway.policy.source import PolicySource
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,9 +158,16 @@ def test_figures_are_nearest_rank() -> None:
     assert slope([(0, 1), (1, 3), (2, 5)]) == 2
 
 
-def test_the_measured_policy_is_one_that_the_gateway_accepts() -> None:
-    rows = read_rows((PolicyFile("bench.csv", "\n".join(policy_rows()).encode() + b"\n"),))
-    assert len(rows.rules) == POLICY_RULES
+@pytest.mark.parametrize("governance", list(Governance))
+def test_the_gateway_accepts_the_measured_policy(tmp_path: Path, governance: Governance) -> None:
+    write_config(tmp_path, 9101, governance)
+    results = run_tests(load_policy(PolicySource(tmp_path)))
+    assert results
+    assert all(result.passed for result in results)
+
+
+def test_the_measured_policy_is_large() -> None:
+    assert sum(row.startswith("p, ") for row in policy_rows()) == POLICY_RULES
 
 
 def test_the_configuration_holds_no_key(tmp_path: Path) -> None:
