@@ -16,9 +16,11 @@ dies). `clean_upstream` is the same process with its log and rules forgotten bef
 Without any rule a call picks its behaviour by model name (`mock-hang-mid`: PRESETS of upstream_script.py) or by a
 marker in its text that survives any gateway and is safe in parallel: `[[mock {"events": 50, "fault": "drip"}]]`.
 Usual reply: 5 words; 1 word = 1 event = 1 completion token a choice; prompt tokens = ceil(bytes of message text / 4).
-All methods of `UpstreamProcess` block for some milliseconds; that is fine in async tests, since it is another process.
+The methods block for some milliseconds, which is fine in async tests since it is another process; only waiting must let
+your own loop run: `await clean_upstream.until(lambda stats: stats["in_flight"] == 0)`.
 """
 
+import asyncio
 import http.client
 import json
 import subprocess
@@ -109,13 +111,17 @@ class UpstreamProcess:
         self._control("POST", "/__reset")
 
     def wait_until(self, true_of: Callable[[dict[str, Any]], bool], *, timeout_s: float = 5.0) -> dict[str, Any]:
-        """Polls `stats()` until the condition holds: what the upstream notices happens in another process."""
+        """Polls `stats()` until the condition holds. It blocks; in async tests use `until`."""
         deadline = time.monotonic() + timeout_s
         while not true_of(stats := self.stats()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"the upstream never got there: {stats}")
             time.sleep(0.005)
         return stats
+
+    async def until(self, true_of: Callable[[dict[str, Any]], bool], *, timeout_s: float = 5.0) -> dict[str, Any]:
+        """`wait_until` beside the running loop: a closed transport lets go of its socket only when the loop turns."""
+        return await asyncio.to_thread(self.wait_until, true_of, timeout_s=timeout_s)
 
     def stop(self) -> None:
         """Idempotent. Also the way to make the provider unreachable."""

@@ -28,7 +28,7 @@ _REASONS = {
     429: "Too Many Requests",
 }
 _BEFORE_HEADERS = frozenset(
-    {"hang_before_headers", "close_before_headers", "rst_before_headers", "garbage_head", "head_half"}
+    {"hang_before_headers", "close_before_headers", "rst_before_headers", "garbage_head", "head_half", "head_hang"}
 )
 _MID_BODY = frozenset(
     {"hang_mid_stream", "rst_mid_stream", "close_mid_stream", "half_close", "truncated_chunk", "bad_chunk"}
@@ -76,6 +76,9 @@ async def _fail_before_headers(wire: Wire, fault: str) -> None:
             await asyncio.Event().wait()
         case "rst_before_headers":
             wire.reset()
+        case "head_hang":
+            await wire.write(b"HTTP/1.1 200 OK\r\ncontent-type: appli")
+            await asyncio.Event().wait()
         case "garbage_head":
             await wire.write(b"this is not HTTP at all\r\n\r\n")
         case "head_half":
