@@ -4,10 +4,13 @@ A lane says what it lacks on this machine instead of failing; `share` cuts the c
 each takes seconds.
 """
 
+import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from benchmarks import litellm_proxy
@@ -68,7 +71,7 @@ class Lane:
     lacks: Callable[[], str | None]
     share: float = 1.0
     by_default: bool = True
-    sessions: bool = False
+    ours: bool = False
 
 
 def _nothing() -> str | None:
@@ -120,9 +123,19 @@ def comptroller(
     return start
 
 
+@lru_cache(maxsize=1)
+def virtual_key() -> str | None:
+    """A well-formed key for one run; the gateways read it from their environment."""
+    command = [str(COMPTROLLER), "keys", "generate", "--json"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    return str(json.loads(done.stdout)["secret"]) if done.returncode == 0 else None
+
+
 def comptroller_lacks() -> str | None:
     if not COMPTROLLER.exists():
         return "the command `comptroller` is not installed beside this Python"
+    if virtual_key() is None:
+        return "`comptroller keys generate` does not work"
     return None if OUR_MODEL.exists() else "there is no model.conf"
 
 
@@ -135,10 +148,10 @@ def _ours() -> list[Lane]:
                 name = f"{word}-{server}" + ("" if fast_path else "-quart")
                 title = f"comptroller, {said}, {label}" + ("" if fast_path else ", fast path off")
                 start = comptroller(server, governance, fast_path=fast_path)
-                lanes.append(Lane(name, title, start, comptroller_lacks, sessions=governance is Governance.ALL))
+                lanes.append(Lane(name, title, start, comptroller_lacks, ours=True))
     slow = comptroller("hypercorn", Governance.ALL, client="httpx")
     title = "comptroller, all governance, Hypercorn, httpx adapter"
-    lanes.append(Lane("all-hypercorn-httpx", title, slow, comptroller_lacks, 0.25, by_default=False, sessions=True))
+    lanes.append(Lane("all-hypercorn-httpx", title, slow, comptroller_lacks, 0.25, by_default=False, ours=True))
     return lanes
 
 

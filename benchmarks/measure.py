@@ -155,7 +155,7 @@ def _plans(target: Target, sizes: Sizes, number: int) -> dict[str, Plan]:
     paced = max(2, round(PACED_CONNECTIONS * share))
     # Sessions that no other round names; ten thousand is more than a load of any size uses.
     first = 10_000 * 4 * (number + 1)
-    per_session = CALLS_PER_SESSION if target.lane.sessions else 0
+    per_session = CALLS_PER_SESSION if target.lane.ours else 0
 
     def plan(model: str, calls: int, connections: int, offset: int, *, stream: bool = False, rate: float = 0) -> Plan:
         return Plan(
