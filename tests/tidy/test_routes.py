@@ -1,0 +1,37 @@
+"""Every route declares who may use it, and what is open to everybody is a short list that a person has agreed to."""
+
+from collections import Counter
+
+from gateway.web.errors import STATUS
+from gateway.web.routes import ROUTES, Guard
+from tests.tidy.test_docs import code_table
+
+OPEN = frozenset({"/healthz", "/readyz", "/api/openapi.json"})
+GUARD_BELOW = (("/v1", Guard.KEY), ("/mcp", Guard.KEY), ("/api/v1", Guard.ADMIN))
+
+
+def test_every_route_declares_its_guard() -> None:
+    assert [route.path for route in ROUTES if not isinstance(route.guard, Guard)] == []
+    assert {route.path for route in ROUTES if route.guard is Guard.PUBLIC} <= OPEN
+
+
+def test_guards_follow_the_path() -> None:
+    wrong = [
+        f"{route.method} {route.path}: {route.guard}"
+        for route in ROUTES
+        for top, guard in GUARD_BELOW
+        if (route.path == top or route.path.startswith(f"{top}/")) and route.guard is not guard
+    ]
+    assert wrong == []
+
+
+def test_every_route_stands_once_and_says_what_it_is() -> None:
+    twice = [key for key, count in Counter((route.method, route.path) for route in ROUTES).items() if count > 1]
+    assert twice == []
+    assert [route.path for route in ROUTES if not route.summary] == []
+
+
+def test_statuses_are_the_documented_ones() -> None:
+    assert {code.value: status for code, status in STATUS.items()} == {
+        c: status for c, (status, _) in code_table().items()
+    }
