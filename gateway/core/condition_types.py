@@ -81,11 +81,10 @@ def _check_comparison(operator: str, offset: int, left: Operand, right: Operand)
     for operand in (left, right):
         if operand.kind is Kind.STRINGS or (isinstance(operand, Literal) and isinstance(operand.value, tuple)):
             raise ConditionInvalid(f"a list cannot be compared with {operator}", operand.offset, "write `in`")
-        if operator not in ("==", "!=") and operand.kind not in (Kind.NUMBER, Kind.DATE, Kind.ANY):
-            if isinstance(operand, Literal) and operand.kind is Kind.STRING and Kind.DATE in (left.kind, right.kind):
-                continue
-            raise ConditionInvalid(f"{operator} compares numbers and dates only", offset, "write == or in")
     _check_kinds(left, right, right.kind)
+    kinds = {left.kind, right.kind}
+    if operator not in ("==", "!=") and Kind.DATE not in kinds and not kinds <= {Kind.NUMBER, Kind.ANY}:
+        raise ConditionInvalid(f"{operator} compares numbers and dates only", offset, "write == or in")
 
 
 def _check_kinds(left: Operand, right: Operand, right_kind: Kind) -> None:

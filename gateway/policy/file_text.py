@@ -29,7 +29,8 @@ class FileText:
 def text_of(path: str, content: bytes) -> FileText:
     findings: list[Finding] = []
     text = _decoded(path, content, findings)
-    lines = tuple(_lines(path, text, findings))
+    # What stands behind the last newline is half a row; that it is there has been found above.
+    lines = tuple(_lines(path, text[: text.rfind("\n") + 1], findings))
     rows = tuple(line for line in lines if line.text.strip(" ") and not line.text.lstrip(" ").startswith("#"))
     if not findings and not rows:
         findings.append(Finding(path, 0, 0, "the file holds no row", "write rows, or remove the file"))

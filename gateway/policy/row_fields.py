@@ -37,9 +37,9 @@ def check_subject(text: str) -> None:
     kind, colon, name = text.partition(":")
     if not colon or kind not in SUBJECT_TYPES:
         raise FieldWrong(f"{text!r} is no typed subject", _subject_fix(text, kind))
-    _check_name(name, "a subject", offset=len(kind) + 1, letters_of_any_script=True)
     if ANYTHING in name:
         raise FieldWrong("a subject has no wildcard", f"use a role or team, or {EVERYONE}", text.index(ANYTHING))
+    _check_name(name, "a subject", offset=len(kind) + 1, letters_of_any_script=True)
 
 
 def _subject_fix(text: str, kind: str) -> str:
@@ -47,8 +47,8 @@ def _subject_fix(text: str, kind: str) -> str:
         return "an end user is for attribution and limits, never for permission; use app: or team:"
     if kind == "group":
         return "groups hold models or tools; people are grouped by role: or team:"
-    if kind.lower() in SUBJECT_TYPES:
-        return f"write {kind.lower()}:"
+    if kind.strip().lower() in SUBJECT_TYPES:
+        return f"write {kind.strip().lower()}:"
     if text == ANYTHING:
         return f"write {EVERYONE}"
     return f"write one of {': '.join(SUBJECT_TYPES)}: before the name"
@@ -89,9 +89,9 @@ def check_group(text: str) -> None:
         fix = "write group: in lower case" if text.lower().startswith(GROUP_PREFIX) else f"write {GROUP_PREFIX}{text}"
         raise FieldWrong(f"{text!r} is no group", fix)
     name = text.removeprefix(GROUP_PREFIX)
-    _check_name(name, "a group", offset=len(GROUP_PREFIX))
     if ANYTHING in name:
         raise FieldWrong("a group has no wildcard", "name the group", text.index(ANYTHING))
+    _check_name(name, "a group", offset=len(GROUP_PREFIX))
 
 
 def check_action(text: str) -> None:
