@@ -101,9 +101,9 @@ def _factor(text: str) -> float:
     return float(quantities.parse_decimal(text))
 
 
-def _off_or_several(text: str) -> int | None:
+def _off_or_several(text: str) -> int:
     if text == "off":
-        return None
+        return 0
     count = quantities.parse_count(text)
     if count < 2:
         raise Fault("must be at least 2, or `off`")
@@ -112,9 +112,10 @@ def _off_or_several(text: str) -> int | None:
 
 Flag = Annotated[bool, _scalar(_truth, bool)]
 Count = Annotated[int, _scalar(quantities.parse_count, int)]
+# 0 is off.
 OffOrSeveral = Annotated[
-    int | None,
-    _scalar(_off_or_several, int, type(None)),
+    int,
+    _scalar(_off_or_several, int),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 2}, {"const": "off"}]}),
 ]
 Factor = Annotated[float, _scalar(_factor, float, int)]

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from gateway.core.attribution import SELECTORS
+from gateway.core.window import WindowInvalid
+from gateway.core.window import parse as parse_window
 from gateway.settings.fields import Count, Name, Number, Table, TimeZone, UsdMicros, setting
 from gateway.settings.findings import Fault, Flaw, suggestion
-from gateway.settings.quantities import COUNT_MAX, parse_duration_s, parse_usd_micros
+from gateway.settings.quantities import COUNT_MAX, parse_usd_micros
 from gateway.settings.section import Section
 
 UNITS = (
@@ -18,22 +20,17 @@ UNITS = (
     "sessions",
 )
 WINDOWS = ("minute", "hour", "day", "week", "month", "session", "total")
-_ROLLING_S_MIN, _ROLLING_S_MAX = 60, 400 * 86_400
 _CALENDAR = frozenset({"minute", "hour", "day", "week", "month"})
 _AT_LEAST_ONE = frozenset({"requests", "concurrent", "sessions"})
 _LABEL = re.compile(r"label:[^\s,*:]{1,64}")
 
 
 def _window(text: str) -> str:
-    if text in WINDOWS:
-        return text
-    if not text[:1].isdigit():
-        hint = suggestion(text, WINDOWS, otherwise="a rolling window such as `5h`, or one of")
-        raise Fault("is not a window", hint)
-    seconds = parse_duration_s(text)
-    if not (_ROLLING_S_MIN <= seconds <= _ROLLING_S_MAX and seconds == int(seconds)):
-        raise Fault("a rolling window is between 1m and 400d")
-    return text.replace(" ", "")
+    try:
+        return parse_window(text).text
+    except WindowInvalid:
+        hint = suggestion(text, WINDOWS, otherwise="one of minutes, hours or days such as `90m`, `5h`, `7d`, or")
+        raise Fault("is not a window", hint) from None
 
 
 def _selector_kind(text: str) -> str:
@@ -57,7 +54,7 @@ def _subject(text: str) -> str:
 Window = Annotated[
     str,
     AfterValidator(_window),
-    WithJsonSchema({"type": "string", "pattern": f"^({'|'.join(WINDOWS)}|[0-9]+ ?(s|m|h|d|w))$", "format": "window"}),
+    WithJsonSchema({"type": "string", "pattern": f"^({'|'.join(WINDOWS)}|[1-9][0-9]*[mhd])$", "format": "window"}),
 ]
 
 

@@ -19,6 +19,7 @@ class Sessions(Section):
 class Loops(Section):
     identical_requests: OffOrSeveral = setting(5, "Same request in a row that counts as a loop; or `off`.")
     identical_tool_calls: OffOrSeveral = setting(6, "Same tool call in a row that counts as a loop; or `off`.")
-    action: Literal["note", "warn", "pause", "stop"] = setting(
-        "pause", "`note` records, `warn` says it in a header, `pause` waits for a person, `stop` ends the session."
+    action: Literal["off", "note", "warn", "pause", "stop"] = setting(
+        "pause",
+        "`off` does nothing, `note` records, `warn` says it in a header, `pause` waits for a person, `stop` ends the session.",
     )

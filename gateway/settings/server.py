@@ -119,9 +119,6 @@ class Estimates(Section):
     min_useful_output: Tokens = setting(256, "Tokens. A call is refused rather than cut below this output.")
     min_useful_output_hidden: Tokens = setting(4096, "The same for models that reason out of sight.")
     slice_min: Tokens = setting(2048, "Tokens. Smallest part of its output that a stream holds at a time.")
-    image_tokens: Tokens | None = setting(
-        None, "Held for each image of a model without `image_tokens_max`; none: refused."
-    )
     file_tokens: Tokens | None = setting(None, "Held for each file that is not inline; none: refused under a limit.")
     audio_tokens: Tokens | None = setting(None, "Held for each piece of audio; none: refused under a limit.")
 

@@ -52,7 +52,7 @@ def test_labels_are_selectors_too() -> None:
     assert made.each == "label:project"
 
 
-@pytest.mark.parametrize("window", [*WINDOWS[:5], "total", "5h", "90m", "60s", "7d", "2w", "400d"])
+@pytest.mark.parametrize("window", [*WINDOWS[:5], "total", "5h", "90m", "7d", "366d"])
 def test_rule_26_windows(window: str) -> None:
     assert limit(f"tokens: 1, window: {window}").effective_window == window
 
@@ -71,9 +71,9 @@ def test_rule_26_a_limit_for_each_session_needs_no_window_and_calls_in_flight_ha
         ("tokens: 1", [".window: is missing"]),
         ("each: user, requests: 1", [".window: is missing"]),
         ("tokens: 1, window: dya", [".window: is not a window"]),
-        ("tokens: 1, window: 5", [".window: a duration needs a number and a unit"]),
-        ("tokens: 1, window: 30s", [".window: a rolling window is between 1m and 400d"]),
-        ("tokens: 1, window: 401d", [".window: a rolling window is between 1m and 400d"]),
+        ("tokens: 1, window: 5", [".window: is not a window"]),
+        ("tokens: 1, window: 30s", [".window: is not a window"]),
+        ("tokens: 1, window: 367d", [".window: is not a window"]),
         ("tokens: 1, window: session", [".window: goes with `each: session`"]),
         ("concurrent: 1, window: day", [".window: calls in flight have no window"]),
         ("sessions: 1, each: session", [".each: a session does not begin sessions"]),

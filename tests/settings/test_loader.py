@@ -261,6 +261,11 @@ def test_every_value_knows_where_it_comes_from() -> None:
     assert str(later) == "comptroller.yaml:2:9: server.port: is in use"
 
 
+def test_a_detector_can_be_switched_off() -> None:
+    loops = read("loops: {identical_requests: off, action: off}").settings.loops
+    assert (loops.identical_requests, loops.identical_tool_calls, loops.action) == (0, 6, "off")
+
+
 def test_paths_start_from_the_file(tmp_path: Path) -> None:
     config = tmp_path / "etc" / "comptroller.yaml"
     config.parent.mkdir()
