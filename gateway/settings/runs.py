@@ -21,5 +21,5 @@ class Loops(Section):
     identical_tool_calls: OffOrSeveral = setting(6, "Same tool call in a row that counts as a loop; or `off`.")
     action: Literal["off", "note", "warn", "pause", "stop"] = setting(
         "pause",
-        "`off` does nothing, `note` records, `warn` says it in a header, `pause` waits for a person, `stop` ends the session.",
+        "`note` records, `warn` says so in a header, `pause` waits for a person, `stop` ends it; or `off`.",
     )
