@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.condition_context import PolicyContext
+from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.policy.agreement import disagreement, disagreements
 from gateway.policy.findings import PolicyInvalid
 from gateway.policy.question import Question
@@ -75,7 +75,7 @@ def policies(draw: st.DrawFn) -> str:
 
 @st.composite
 def contexts(draw: st.DrawFn) -> PolicyContext:
-    principal = draw(
+    principal: dict[str, AttributeValue] = draw(
         st.fixed_dictionaries(
             {},
             optional={
