@@ -17,6 +17,11 @@ class Backoff:
         self._retry_at = 0.0
 
     @property
+    def failing(self) -> bool:
+        """Whether the last try failed."""
+        return self._failures > 0
+
+    @property
     def wait_s(self) -> float:
         """Seconds until the next try is allowed; 0 when it is now."""
         return max(0.0, self._retry_at - self._clock()) if self._failures else 0.0

@@ -2,10 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
-
-_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +18,9 @@ class ServerConfig:
     transport: Literal["http", "stdio"]
     url: str | None = None
     bearer: str | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default=_NONE, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     command: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default=_NONE, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     cwd: str | None = None
     price_usd_micros_per_call: int = 0
     timeout_s: float = 60.0

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 from mcp.shared.inbound import mcp_param_headers
 
-from gateway.core.upstream import Phase, UpstreamError, UpstreamTimeout
+from gateway.core.upstream import Phase, UpstreamError, UpstreamFailed, UpstreamTimeout
 from mcp_server.http_exchange import make_client
 from mcp_server.upstream.backoff import Backoff
 from mcp_server.upstream.config import ServerConfig, UpstreamOptions
@@ -91,13 +91,18 @@ class ToolServer:
         await self._lanes.release(lane)
 
     async def listing(self) -> Listing:
-        """The tools, from memory while fresh. Raises UpstreamError when the server cannot be asked."""
+        """The tools, from memory while fresh. Raises UpstreamError when the server cannot be asked.
+
+        A server that failed last time is asked again behind the caller's back: nobody waits for it twice.
+        """
         fresh = self._clock() - self._listed_at < self._options.listing_ttl_s
         if self._listing is not None and fresh and not self._lanes.ended(SHARED):
             return self._listing
         if self._list_task is None or self._list_task.done():
             self._backoff.check()
             self._list_again()
+        if self._backoff.failing:
+            raise UpstreamFailed(f"the tool server `{self.config.name}` is being tried again", sent=False)
         assert self._list_task is not None
         return await asyncio.shield(self._list_task)
 
@@ -203,7 +208,7 @@ class ToolServer:
         for name, fault in listing.refused:
             logger.warning("tool server %s: tool %s is left out: %s", self.config.name, name, fault)
         self._listing, self._listed_at = listing, self._clock()
-        if before is not None and before != listing:
+        if before != listing:
             self._on_change()
         return listing
 
