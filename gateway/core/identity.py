@@ -105,7 +105,7 @@ class Attributes:
     cost_center: str = ABSENT
     groups: tuple[str, ...] = ()
     leads: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default=_EMPTY)
+    labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What a station hands back to the edge: a whole reply, or a stream; and the headers of every governed reply."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.core.budget import Ask, amount_of
@@ -22,11 +22,12 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """`chunks` must be closed (`aclose`) whether or not it was read to its end: that is what settles the call."""
+    """`close` must be awaited whether or not `chunks` was read to its end, or at all: that is what settles the call."""
 
     status: int
     headers: Headers
     chunks: AsyncIterator[bytes]
+    close: Callable[[], Awaitable[None]]
 
 
 Answer = Whole | Streamed
@@ -61,6 +62,21 @@ def binds_first(views: Sequence[CounterView], ask: Ask) -> CounterView | None:
 def remaining_header(view: CounterView) -> str:
     remaining = format_usd(view.remaining) if view.unit == Unit.USD else str(amount_shown(view.unit, view.remaining))
     return f"limit={view.name};unit={view.unit};remaining={remaining};resets={time_shown(view.resets_at_us) or 'never'}"
+
+
+def view_object(view: CounterView) -> dict[str, object]:
+    """A counter in the shape of CONTRACT.md section 2 (`limits list --json`); usd in dollars."""
+    return {
+        "name": view.name,
+        "scope": view.scope,
+        "unit": view.unit,
+        "limit": amount_shown(view.unit, view.limit),
+        "spent": amount_shown(view.unit, view.spent),
+        "held": amount_shown(view.unit, view.held),
+        "remaining": amount_shown(view.unit, view.remaining),
+        "window": view.window,
+        "resets_at": time_shown(view.resets_at_us),
+    }
 
 
 def _rate_headers(headers: Headers, views: Sequence[CounterView], now_us: int) -> None:

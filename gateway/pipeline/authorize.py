@@ -16,7 +16,6 @@ from gateway.core.session import Session
 from gateway.pipeline.plane import Plane
 
 MODEL_INVOKE = "model:invoke"
-TOOL_CALL = "tool:call"
 NO_TOOL = "-"
 
 
@@ -55,13 +54,9 @@ def authorize_tool(plane: Plane, caller: Caller, tool: str, models: Sequence[str
     """A tool call, judged with every model that may have asked for it; any deny wins (rule 20). Raises Refused."""
     if not narrowed(caller.key.tools, tool):
         raise Refused(_tool_denied(tool, f"key '{caller.key.name}' is not for it", None))
-    decision = None
-    for model in models or (NO_TOOL,):
-        decision = plane.policy.decide(caller.subjects, model, tool, TOOL_CALL, context)
-        if not decision.allowed:
-            raise Refused(_tool_denied(tool, decision.reason, decision.rule))
-    if decision is None:
-        raise Refused(_tool_denied(tool, "nothing judged it", None))
+    decision = plane.policy.decide_tool_call(caller.subjects, tuple(models), tool, context)
+    if not decision.allowed:
+        raise Refused(_tool_denied(tool, decision.reason, decision.rule))
     return decision
 
 

@@ -43,6 +43,11 @@ from gateway.pipeline.settle import Ended, settle_model, void_model
 from gateway.ports import BooksUnavailable
 
 ATTRIBUTIONS_KEPT = 256
+_EVENT_STREAM = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
 
 
 async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind) -> Answer:
@@ -90,7 +95,7 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
             if stream:
                 relay = Relay(plane, caller.key_id, live, ask, reserved, sent, arrival.at_ns)
                 handed_over = True
-                return Streamed(200, {**headers, "content-type": "text/event-stream; charset=utf-8"}, relay.chunks())
+                return Streamed(200, {**headers, **_EVENT_STREAM}, relay.chunks(), relay.end)
             return await _complete(plane, caller, live, ask, reserved, sent, arrival, headers)
         except Refused:
             live.loops.withdraw(ask.request_digest)

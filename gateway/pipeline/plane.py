@@ -1,11 +1,12 @@
 """What the stations of the data plane work with. Built once by wiring; only `catalog` is swapped, whole, on reload."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import tzinfo
 
 from gateway.core.catalog import Catalog
 from gateway.core.pace import Pace
+from gateway.core.tool_name import ToolNames
 from gateway.pipeline.background import Background
 from gateway.pipeline.keys import KeyRing
 from gateway.pipeline.refusals import RefusalMeter
@@ -13,9 +14,12 @@ from gateway.pipeline.sessions import SessionRegistry
 from gateway.ports import Books, Clock, Ids, Limiter, Policy, Prices, Provider, Telemetry, Tokens
 
 
+TOOL_FORMS_KEPT = 20_000
+
+
 @dataclass(slots=True)
 class Plane:
-    """One node's data plane. `canonical` brings a tool name in a client's words to `server__tool` (rule 19)."""
+    """One node's data plane."""
 
     catalog: Catalog
     books: Books
@@ -32,7 +36,22 @@ class Plane:
     ids: Ids
     pace: Pace
     background: Background
-    canonical: Callable[[str], str]
+    tool_names: ToolNames
     digest_key: bytes
     policy_zone: tzinfo
     portal_url: str
+    tool_forms: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def canonical(self, declared: str) -> tuple[str, ...]:
+        """What a tool name in a client's words stands for (rule 19); several names where it is ambiguous, never none."""
+        found = self.tool_forms.get(declared)
+        if found is None:
+            if len(self.tool_forms) >= TOOL_FORMS_KEPT:
+                self.tool_forms.clear()
+            found = self.tool_forms[declared] = self.tool_names.canonical(declared)
+        return found
+
+    def offer_tools(self, names: ToolNames) -> None:
+        """The tools behind this gateway changed."""
+        self.tool_names = names
+        self.tool_forms.clear()

@@ -49,7 +49,7 @@ def field_denial(error: FieldRefused) -> Denial:
 
 def canonical_tools(plane: Plane, names: Sequence[str]) -> dict[str, str]:
     """Canonical name -> the client's words, in order of declaration."""
-    return {plane.canonical(name): name for name in names} if names else {}
+    return {canonical: name for name in names for canonical in plane.canonical(name)}
 
 
 def chat_ask(
@@ -106,7 +106,7 @@ def new_tool_digests(plane: Plane, messages: list[Any], known: int) -> list[byte
     else:
         last = next((m for m in reversed(messages) if isinstance(m, Mapping) and m.get("role") == "assistant"), None)
         fresh = [] if last is None else [last]
-    return [tool_digest(plane.canonical(name), arguments) for name, arguments in tool_calls_in(fresh)]
+    return [tool_digest(plane.canonical(name)[0], arguments) for name, arguments in tool_calls_in(fresh)]
 
 
 def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model: Model) -> ModelAsk:

@@ -30,7 +30,7 @@ def remember_reply(
         return
     live.loops.answered(ask.request_digest, plane.clock.now_us())
     for name, arguments in tool_calls:
-        plane.sessions.issued(key_id, tool_digest(plane.canonical(name), arguments), live, ask.model.alias)
+        plane.sessions.issued(key_id, tool_digest(plane.canonical(name)[0], arguments), live, ask.model.alias)
 
 
 def tool_digest(name: str, arguments: str | Mapping[str, Any]) -> bytes:

@@ -44,6 +44,11 @@ class TokenCounter:
         self._loading = asyncio.Lock()
         self._encoding_turn = asyncio.Lock()
 
+    @property
+    def ready(self) -> bool:
+        """Whether counting can start at once."""
+        return self._encoding is not None
+
     async def load(self) -> None:
         """Idempotent; `count` does it when it must. Worth doing early: building holds every thread for 0.1 s, once."""
         await self._loaded()

@@ -1,0 +1,224 @@
+"""The straight line of a tool call: the same stations, session, budgets and ledger as a model call (rules 15, 18-20, 25)."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from gateway.core.attribution import Attribution, attribute
+from gateway.core.budget import Ask, only_waiting, refusal
+from gateway.core.call import Caller, Kind
+from gateway.core.condition_context import AttributeValue, PolicyContext
+from gateway.core.denial import Code, Denial, Refused
+from gateway.core.hold import Hold
+from gateway.core.identity import narrowed
+from gateway.core.ledger import Amounts, CallSettled, CallVoided, HoldPlaced, Outcome
+from gateway.core.limit import Action
+from gateway.core.record import CallRecord
+from gateway.core.session import IMPLICIT, MarkRefused, mark_of
+from gateway.core.tool import ToolAsk, ToolDone
+from gateway.core.upstream import UpstreamError
+from gateway.pipeline.answer import binds_first, view_object
+from gateway.pipeline.authorize import authorize_tool, local_time, session_attributes
+from gateway.pipeline.chat import judge
+from gateway.pipeline.denied import Trail, denied
+from gateway.pipeline.forward import upstream_denial
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.remember import tool_digest
+from gateway.pipeline.reserve import WAITS_S, BudgetRefused, books_unavailable, commit_hold
+from gateway.pipeline.sessions import LiveSession, refuse_unless_open
+from gateway.ports import BooksUnavailable
+
+T = TypeVar("T")
+
+
+async def tool_call(plane: Plane, caller: Caller, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> ToolDone[T]:
+    """Authorizes, holds, awaits `send()` at most once, settles; being cancelled settles too. Raises Refused."""
+    trail = Trail(plane.ids.new("call"), Kind.TOOL.value, caller)
+    flood = plane.refusals.flooded(caller.key_id, plane.clock.now_us())
+    if flood is not None:
+        raise await denied(plane, trail, Refused(flood))
+    try:
+        return await _line(plane, caller, ask, send, trail)
+    except Refused as refused:
+        raise await denied(plane, trail, refused) from refused
+    except BooksUnavailable as error:
+        raise await denied(plane, trail, Refused(books_unavailable())) from error
+
+
+async def tool_session(plane: Plane, caller: Caller, headers: Mapping[str, str], digest: bytes | None) -> LiveSession:
+    """The session of an MCP request (rule 15): own header or client mark, the session whose latest model reply issued this
+    very call, the key's only active session, the key's implicit session."""
+    now_us = plane.clock.now_us()
+    rules = plane.catalog.sessions
+    try:
+        mark = mark_of(headers, {})
+    except MarkRefused as error:
+        raise Refused(Denial(Code.REQUEST_MALFORMED, f"The session id is refused: {error}.")) from error
+    if mark.kind == IMPLICIT.kind:
+        issued = None if digest is None else plane.sessions.issuer(caller.key_id, digest)
+        found = None if issued is None else await plane.sessions.by_id(issued[0])
+        if found is not None:
+            return found
+        active = plane.sessions.active(caller.key_id, rules, now_us)
+        if len(active) == 1:
+            return active[0]
+    return await plane.sessions.resolve(caller.key_id, mark, rules, now_us)
+
+
+def tool_listable(plane: Plane, caller: Caller, name: str) -> bool:
+    """Whether a caller may see a tool: judged with the models of its active sessions, arguments unknown (rule 21)."""
+    now_us = plane.clock.now_us()
+    active = plane.sessions.active(caller.key_id, plane.catalog.sessions, now_us)
+    models = tuple(active[0].models) if len(active) == 1 else ()
+    context = PolicyContext(caller.principal, _tool_attributes(name), local_time(now_us, plane.policy_zone))
+    return narrowed(caller.key.tools, name) and plane.policy.lists_tool(caller.subjects, models, name, context).allowed
+
+
+async def _line(
+    plane: Plane, caller: Caller, ask: ToolAsk, send: Callable[[], Awaitable[T]], trail: Trail
+) -> ToolDone[T]:
+    digest = tool_digest(ask.name, ask.arguments)
+    trail.attribution = attribution = attribute(caller.key, plane.catalog.directory, tool=ask.name, roles=caller.roles)
+    live = trail.live = await tool_session(plane, caller, ask.headers, digest)
+    plane.sessions.enter(live)
+    try:
+        refuse_unless_open(live.session)
+        issued = plane.sessions.issuer(caller.key_id, digest)
+        models = (issued[1],) if issued is not None and issued[0] == live.id else tuple(live.models)
+        context = _context(plane, caller, live, ask)
+        decision = authorize_tool(plane, caller, ask.name, models, context)
+        repetition = live.loops.judge_mcp_tool(digest, plane.catalog.loops)
+        if repetition is not None:
+            judge(repetition, plane.catalog.loops.action)
+        hold = await _hold(plane, live, attribution, ask, trail.call_id)
+        await commit_hold(plane, live, hold, _placed(plane, live, hold, ask, digest, decision.rule))
+        result = await _send(plane, live, hold, ask, send)
+        first = binds_first(plane.limiter.view(hold.bindings, plane.clock.now_us()), hold.ask)
+        return ToolDone(result, hold.call_id, live.id, None if first is None else view_object(first))
+    finally:
+        plane.sessions.leave(live, plane.clock.now_us())
+
+
+def _context(plane: Plane, caller: Caller, live: LiveSession, ask: ToolAsk) -> PolicyContext:
+    now_us = plane.clock.now_us()
+    call = {**_tool_attributes(ask.name), **session_attributes(live.session, now_us)}
+    return PolicyContext(caller.principal, call, local_time(now_us, plane.policy_zone), ask.arguments)
+
+
+def _tool_attributes(name: str) -> dict[str, AttributeValue]:
+    return {"tool.name": name, "tool.server": name.partition("__")[0]}
+
+
+async def _hold(plane: Plane, live: LiveSession, attribution: Attribution, ask: ToolAsk, call_id: str) -> Hold:
+    """The call's price, one request and one tool call on every limit that binds, all or none."""
+    amounts = Amounts(usd_micros=ask.price_usd_micros, requests=1, tool_calls=1)
+    asked = Ask(amounts, sessions=0 if live.written else 1)
+    bindings = plane.limiter.bindings(attribution, live.id)
+    started_ns = plane.clock.monotonic_ns()
+    while True:
+        now_us = plane.clock.now_us()
+        await plane.limiter.load(bindings, live.id, now_us, fresh_session=not live.written)
+        taken = plane.limiter.reserve(call_id, attribution, live.id, bindings, asked, now_us)
+        if isinstance(taken, Hold):
+            return taken
+        left_s = WAITS_S - (plane.clock.monotonic_ns() - started_ns) / 1e9
+        if only_waiting(taken) and left_s > 0:
+            await plane.limiter.freed(left_s)
+            continue
+        denial = refusal(taken, now_us, plane.pace.remaining_s())
+        pauses = denial.final and any(
+            s.limit.action is Action.PAUSE and denial.limit is not None and s.limit.name == denial.limit.name
+            for s in taken
+        )
+        raise BudgetRefused(denial, pauses=pauses)
+
+
+def _placed(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, digest: bytes, rule: str | None) -> HoldPlaced:
+    return HoldPlaced(
+        call_id=hold.call_id,
+        at_us=hold.at_us,
+        session_id=live.id,
+        attribution=hold.attribution,
+        kind=Kind.TOOL.value,
+        held=hold.ask.amounts,
+        prompt_tokens=0,
+        prompt_usd_micros=ask.price_usd_micros,
+        usual_output_tokens=0,
+        stream=False,
+        sliced=False,
+        upstream_model="",
+        policy_version=plane.policy.version,
+        rule=rule,
+        request_digest=digest.hex(),
+        limits=tuple(b.limit.name for b in hold.bindings),
+        warnings=tuple(s.limit.name for s in hold.warnings),
+    )
+
+
+async def _send(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> T:
+    """A call that may have reached its tool is charged, also when it was cancelled: tools have side effects."""
+    sent_ns = plane.clock.monotonic_ns()
+    try:
+        result = await send()
+    except UpstreamError as error:
+        if getattr(error, "sent", True):
+            _settle(plane, live, hold, ask, Outcome.UPSTREAM_ERROR, sent_ns)
+        else:
+            plane.limiter.void(hold)
+            plane.books.post(CallVoided(hold.call_id, plane.clock.now_us(), "the tool server was not reached", 502))
+        raise Refused(upstream_denial(error)) from error
+    except BaseException:
+        _settle(plane, live, hold, ask, Outcome.CUT_BY_CLIENT, sent_ns)
+        raise
+    _settle(plane, live, hold, ask, Outcome.OK, sent_ns)
+    return result
+
+
+def _settle(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, outcome: Outcome, sent_ns: int) -> None:
+    posted = Amounts(usd_micros=ask.price_usd_micros, requests=1, tool_calls=1)
+    upstream_us = (plane.clock.monotonic_ns() - sent_ns) // 1000
+    plane.limiter.settle(hold, posted)
+    plane.books.post(
+        CallSettled(
+            call_id=hold.call_id,
+            at_us=plane.clock.now_us(),
+            started_at_us=hold.at_us,
+            session_id=live.id,
+            attribution=hold.attribution,
+            outcome=outcome,
+            usage=None,
+            posted=posted,
+            meters=(("tool_call", 1, ask.price_usd_micros),) if ask.price_usd_micros else (),
+            estimated=None,
+            overrun=None,
+            price_source="config" if ask.price_usd_micros else "",
+            status=200,
+            ours_us=0,
+            upstream_us=upstream_us,
+            first_byte_us=None,
+        )
+    )
+    plane.telemetry.finished(_record(live, hold, outcome, ask, upstream_us))
+
+
+def _record(live: LiveSession, hold: Hold, outcome: Outcome, ask: ToolAsk, upstream_us: int) -> CallRecord:
+    fields: dict[str, Any] = dict.fromkeys(
+        ("input_tokens", "cached_input_tokens", "output_tokens", "ours_us", "first_byte_us"), 0
+    )
+    return CallRecord(
+        call_id=hold.call_id,
+        kind=Kind.TOOL.value,
+        session_id=live.id,
+        key_id=hold.attribution.key_id,
+        model="-",
+        provider=ask.server,
+        tool=ask.name,
+        outcome=outcome.value,
+        code="",
+        status=200,
+        stream=False,
+        cost_usd_micros=ask.price_usd_micros,
+        estimated="",
+        overrun=False,
+        upstream_us=upstream_us,
+        **fields,
+    )

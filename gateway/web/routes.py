@@ -1,0 +1,43 @@
+"""Every route of the HTTP face in one table: what it is, who may use it, who answers. Nothing else is served."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.web.face import Handler
+from gateway.web.health import healthz, metrics, readyz
+from gateway.web.openai import chat_completions, embeddings, model, models
+
+
+class Guard(StrEnum):
+    """Who may use a route."""
+
+    PUBLIC = "public"
+    KEY = "key"
+    ADMIN = "admin"
+    ADMIN_OFF_LOOPBACK = "admin_off_loopback"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`path` in Quart's notation; `fast` routes may skip Quart's request context (`server.fast_path`)."""
+
+    method: str
+    path: str
+    guard: Guard
+    handler: Handler
+    summary: str
+    fast: bool = False
+
+
+DATA_ROUTES = (
+    Route("POST", "/v1/chat/completions", Guard.KEY, chat_completions, "OpenAI chat completions", fast=True),
+    Route("POST", "/v1/embeddings", Guard.KEY, embeddings, "OpenAI embeddings", fast=True),
+    Route("GET", "/v1/models", Guard.KEY, models, "The models that this key may use"),
+    Route("GET", "/v1/models/<path:model>", Guard.KEY, model, "One model that this key may use"),
+)
+HEALTH_ROUTES = (
+    Route("GET", "/healthz", Guard.PUBLIC, healthz, "Liveness"),
+    Route("GET", "/readyz", Guard.PUBLIC, readyz, "Readiness"),
+    Route("GET", "/metrics", Guard.ADMIN_OFF_LOOPBACK, metrics, "Prometheus metrics"),
+)
+ROUTES = (*DATA_ROUTES, *HEALTH_ROUTES)

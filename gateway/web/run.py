@@ -1,0 +1,19 @@
+"""Runs a handler: whatever it raises becomes an answer in the wire format. Shared by both lanes."""
+
+from gateway.core.denial import Refused
+from gateway.pipeline.answer import Answer
+from gateway.web.errors import broken, refusal
+from gateway.web.exchange import ClientLeft, Request
+from gateway.web.face import Face, Handler
+
+
+async def answer_to(face: Face, handler: Handler, request: Request) -> Answer:
+    """Raises only ClientLeft and cancellation."""
+    try:
+        return await handler(face, request)
+    except Refused as refused:
+        return refusal(refused.denial)
+    except ClientLeft:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last line of defence; the incident is logged with its traceback
+        return broken(face.incident(error))

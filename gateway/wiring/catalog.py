@@ -1,0 +1,172 @@
+"""From the settings to the values of the core: models, principals, limits, keys, rules. Amounts and windows as they are
+written in the file become what counters, prices and conditions work with."""
+
+from collections.abc import Callable, Iterable, Mapping
+from zoneinfo import ZoneInfo
+
+from gateway.core.attribution import OPENER
+from gateway.core.catalog import Catalog, Deployment, EstimateRules, Model
+from gateway.core.identity import (
+    ABSENT,
+    Attributes,
+    Directory,
+    KeyLimit,
+    KeyState,
+    VirtualKey,
+)
+from gateway.core.limit import Action, Limit, Mode, Unit
+from gateway.core.loop import LoopAction, LoopRules
+from gateway.core.session import SessionRules
+from gateway.core.upstream import Timeouts
+from gateway.core.window import parse
+from gateway.settings.limits import Limit as LimitSetting
+from gateway.settings.principals import Key as KeySetting
+from gateway.settings.principals import Principal
+from gateway.settings.providers import Model as ModelSetting
+from gateway.settings.root import Settings
+
+OWN_NAME = "comptroller"
+"""The name under which our snippets have clients list this gateway among their MCP servers."""
+
+_HIDDEN_REASONING = ("o1", "o3", "o4", "gpt-5", "gpt-6")
+_NO_WINDOW = parse("total")
+
+
+def catalog_of(settings: Settings, revision: int) -> Catalog:
+    """Everything that the operator configured for the data plane."""
+    estimates, timeouts = settings.estimates, settings.timeouts
+    return Catalog(
+        models={alias: _model(settings, alias, model) for alias, model in settings.models.items()},
+        directory=_directory(settings),
+        limits=(*(_limit(limit) for limit in settings.limits), _new_sessions(settings)),
+        sessions=SessionRules(
+            settings.sessions.idle_timeout_s, settings.sessions.wall_time_s, settings.sessions.max_new_per_hour
+        ),
+        loops=LoopRules(
+            settings.loops.identical_requests or 0,
+            settings.loops.identical_tool_calls or 0,
+            LoopAction(settings.loops.action),
+        ),
+        estimates=EstimateRules(
+            estimates.min_useful_output,
+            estimates.min_useful_output_hidden,
+            estimates.slice_min,
+            estimates.file_tokens,
+            estimates.audio_tokens,
+        ),
+        timeouts=Timeouts(timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, timeouts.total_s),
+        strip_denied_tools=settings.tools.denied_declared == "strip",
+        own_server_names=frozenset({OWN_NAME}),
+        revision=revision,
+    )
+
+
+def declared_keys(settings: Settings, digest_of: Callable[[str], str], now_us: int) -> list[VirtualKey]:
+    """The file's keys. Their id is made from the name, so that a new secret is a rotation of the same key."""
+    return [_key(key, digest_of, now_us) for key in settings.keys]
+
+
+def key_limits(keys: Iterable[VirtualKey]) -> Mapping[str, tuple[Limit, ...]]:
+    """The limits that narrow single keys, by key id."""
+    return {key.id: tuple(_key_limit(key, limit) for limit in key.limits) for key in keys if key.limits}
+
+
+def _model(settings: Settings, alias: str, model: ModelSetting) -> Model:
+    targets = model.targets(alias)
+    hidden = model.hidden_reasoning
+    if hidden is None:
+        hidden = any(
+            settings.providers[provider].kind == "openai" and name.startswith(_HIDDEN_REASONING)
+            for provider, name in targets
+        )
+    deployments = tuple(
+        Deployment(
+            provider, name, settings.providers[provider].output_cap_field, settings.providers[provider].include_usage
+        )
+        for provider, name in targets
+    )
+    return Model(
+        alias=alias,
+        deployments=deployments,
+        tier=model.tier or ABSENT,
+        output_tokens_max=model.max_output_tokens,
+        image_tokens_max=model.image_tokens_max,
+        token_factor=None if model.token_factor is None else float(model.token_factor),
+        hidden_reasoning=hidden,
+    )
+
+
+def _directory(settings: Settings) -> Directory:
+    kinds: Mapping[str, Mapping[str, Principal]] = {
+        "team": settings.teams,
+        "user": settings.users,
+        "app": settings.apps,
+        "service": settings.services,
+        "agent": settings.agents,
+    }
+    return Directory({kind: {name: _attributes(each) for name, each in named.items()} for kind, named in kinds.items()})
+
+
+def _attributes(principal: Principal) -> Attributes:
+    return Attributes(
+        environment=getattr(principal, "environment", None) or ABSENT,
+        cost_center=principal.cost_center or ABSENT,
+        groups=tuple(getattr(principal, "groups", ())),
+        leads=tuple(getattr(principal, "leads", ())),
+        labels=dict(principal.labels),
+    )
+
+
+def _limit(limit: LimitSetting) -> Limit:
+    window = limit.effective_window
+    return Limit(
+        name=limit.name,
+        unit=Unit(limit.unit),
+        amount=limit.amount,
+        window=_NO_WINDOW if window is None else parse(window),
+        each=limit.each,
+        where=limit.selectors,
+        timezone=ZoneInfo(limit.timezone or "UTC"),
+        action=Action(limit.action),
+        mode=Mode(limit.mode),
+        overrides=limit.override_amounts,
+        burst=limit.burst,
+    )
+
+
+def _new_sessions(settings: Settings) -> Limit:
+    return Limit(
+        "sessions.max_new_per_hour", Unit.SESSIONS, settings.sessions.max_new_per_hour, parse("1h"), each=OPENER
+    )
+
+
+def _key_limit(key: VirtualKey, limit: KeyLimit) -> Limit:
+    return Limit(
+        name=f"key-{key.name}-{limit.unit}-{limit.window}",
+        unit=Unit(limit.unit),
+        amount=limit.amount,
+        window=_NO_WINDOW if limit.unit == Unit.CONCURRENT else parse(limit.window),
+        each="session" if limit.window == "session" else None,
+        where=(("key", key.name),),
+    )
+
+
+def _key(key: KeySetting, digest_of: Callable[[str], str], now_us: int) -> VirtualKey:
+    return VirtualKey(
+        id=f"key_{key.name}",
+        name=key.name,
+        digest=digest_of(key.secret.reveal()),
+        user=key.user or ABSENT,
+        team=key.team or ABSENT,
+        app=key.app or ABSENT,
+        service=key.service or ABSENT,
+        agent=key.agent or ABSENT,
+        models=None if key.models is None else tuple(key.models),
+        tools=None if key.tools is None else tuple(key.tools),
+        limits=tuple(KeyLimit(limit.unit, limit.amount, limit.window or "total") for limit in key.limits),
+        expires_at_us=key.expires_at_us,
+        state=KeyState.ACTIVE if key.enabled else KeyState.DISABLED,
+        may_assert_user=key.may_assert_user,
+        origin="file",
+        created_at_us=now_us,
+    )
