@@ -32,7 +32,6 @@ from gateway.upstream.simulated_model import (
 )
 
 _CHOICES_MAX = 128
-_ERROR_TYPES = {401: "invalid_request_error", 429: "rate_limit_error"}
 
 
 class SimulatedUpstream:
@@ -204,7 +203,7 @@ def _whole(status: int, document: object) -> _Answer:
 
 
 def _error(status: int, message: str, code: str) -> _Answer:
-    kind = _ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
     return _whole(status, {"error": {"message": message, "type": kind, "param": None, "code": code}})
 
 
