@@ -115,7 +115,7 @@ class _Reader:
             return
         self._check(place, model, lambda text: check_model_fits(text, action.text, effect))
         self._check(place, tool, lambda text: check_tool_fits(text, action.text))
-        self._check(place, condition_field, lambda _: check_condition_fits(condition, action.text))
+        self._check(place, condition_field, lambda _: check_condition_fits(condition, action.text, effect))
         rule = Rule(subject.text, model.text, tool.text, action.text, condition_field.text, effect, place, condition)
         if self._is_new(place, fields):
             self.rules.append(rule)

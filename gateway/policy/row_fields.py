@@ -143,14 +143,14 @@ def check_tool_fits(tool: str, action: str) -> None:
         raise FieldWrong("a portal action has no tool", "write -")
 
 
-def check_condition_fits(condition: Condition | None, action: str) -> None:
-    if condition is None or action in (TOOL_CALL, TOOL_LIST):
-        return
-    for attribute in condition.attributes:
-        if attribute.path[0] == "args":
-            raise FieldWrong(
-                f"{attribute.name} is never known for {action}", "arguments belong to tool:call rows", attribute.offset
-            )
+def check_condition_fits(condition: Condition | None, action: str, effect: Effect) -> None:
+    for attribute in condition.attributes if condition else ():
+        if attribute.path[0] == "args" and action not in (TOOL_CALL, TOOL_LIST):
+            message = f"{attribute.name} is never known for {action}"
+            raise FieldWrong(message, "arguments belong to tool:call rows", attribute.offset)
+        if attribute.path[:2] == ("call", "tags") and effect is Effect.ALLOW:
+            message = "tags are the client's own words and never allow anything"
+            raise FieldWrong(message, "use a declared label, or a deny row that asks for the tag", attribute.offset)
 
 
 def _check_name(name: str, what: str, *, offset: int = 0, letters_of_any_script: bool = False) -> None:
