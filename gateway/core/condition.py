@@ -8,11 +8,13 @@ arguments are not known yet: a row on them counts as the arguments that would le
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from gateway.core.condition_context import OF_PAIR, PolicyContext
 from gateway.core.condition_parser import And, Not, Or, Term, Truth, parse_condition
-from gateway.core.condition_types import Attribute, Comparison, is_date
-from gateway.core.condition_values import family_of, reader_of
+from gateway.core.condition_schema import Kind
+from gateway.core.condition_types import Attribute, Comparison, Literal, is_date
+from gateway.core.condition_values import Reader, family_of, reader_of
 
 _FALSE, _UNKNOWN, _TRUE = 0, 1, 2
 
@@ -132,15 +134,30 @@ def _truth(attribute: Attribute) -> Evaluator:
 
 
 def _comparison(comparison: Comparison) -> Evaluator:
-    compare = _COMPARE[comparison.operator]
-    read_left, read_right = reader_of(comparison.left), reader_of(comparison.right)
+    left, right = comparison.left, comparison.right
+    if Kind.ANY in (left.kind, right.kind):
+        return _compared(reader_of(left), reader_of(right), _COMPARE[comparison.operator])
+    plain = _COMPARE_PLAIN[comparison.operator]
+    if isinstance(right, Literal):
+        return _compared_with(reader_of(left), right.value, plain)
+    return _compared(reader_of(left), reader_of(right), plain)
 
+
+def _compared(read_left: Reader, read_right: Reader, compare: Callable[[Any, Any], int]) -> Evaluator:
     def evaluate(context: PolicyContext) -> int:
         left = read_left(context)
         right = read_right(context)
-        if left is None or right is None:
-            return _UNKNOWN
-        return compare(left, right)
+        return _UNKNOWN if left is None or right is None else compare(left, right)
+
+    return evaluate
+
+
+def _compared_with(read_left: Reader, right: object, compare: Callable[[Any, Any], int]) -> Evaluator:
+    """The usual one, for speed: an attribute with a value."""
+
+    def evaluate(context: PolicyContext) -> int:
+        left = read_left(context)
+        return _UNKNOWN if left is None else compare(left, right)
 
     return evaluate
 
@@ -179,6 +196,18 @@ def _member(left: object, right: object) -> int:
         result = max(result, equal)
     return result
 
+
+# Where both types are known when the policy is read, a reader gives a value of that type or nothing.
+_COMPARE_PLAIN: dict[str, Callable[[Any, Any], int]] = {
+    "==": lambda left, right: _TRUE if left == right else _FALSE,
+    "!=": lambda left, right: _TRUE if left != right else _FALSE,
+    "<": lambda left, right: _TRUE if left < right else _FALSE,
+    ">": lambda left, right: _TRUE if left > right else _FALSE,
+    "<=": lambda left, right: _TRUE if left <= right else _FALSE,
+    ">=": lambda left, right: _TRUE if left >= right else _FALSE,
+    "in": lambda left, right: _TRUE if left in right else _FALSE,
+    "not in": lambda left, right: _FALSE if left in right else _TRUE,
+}
 
 _COMPARE: dict[str, Callable[[object, object], int]] = {
     "==": _equal,

@@ -6,7 +6,7 @@ Rule: None means unknown. A value of another type than the schema says, or a num
 import math
 from collections.abc import Callable, Mapping
 
-from gateway.core.condition_context import OF_PAIR, AttributeValue, PolicyContext
+from gateway.core.condition_context import OF_PAIR, PolicyContext
 from gateway.core.condition_schema import WEEKDAYS, Kind
 from gateway.core.condition_types import Attribute, Literal, Operand
 
@@ -33,14 +33,16 @@ def _attribute_reader(attribute: Attribute) -> Reader:
     if name in OF_PAIR:
         return _PAIR_READERS[name]
     is_kind = _KIND_TESTS[attribute.kind]
-    of_call = root in ("session", "model", "call")
 
-    def read(context: PolicyContext) -> object:
-        attributes: Mapping[str, AttributeValue] = context.call if of_call else context.principal
-        value = attributes.get(name)
-        return value if value is not None and is_kind(value) else None
+    def read_of_call(context: PolicyContext) -> object:
+        value = context.call.get(name)
+        return value if is_kind(value) else None
 
-    return read
+    def read_of_principal(context: PolicyContext) -> object:
+        value = context.principal.get(name)
+        return value if is_kind(value) else None
+
+    return read_of_call if root in ("session", "model", "call") else read_of_principal
 
 
 def _args_reader(path: tuple[str, ...]) -> Reader:
@@ -88,7 +90,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_strings(value: object) -> bool:
-    return isinstance(value, (tuple, list, frozenset)) and all(type(item) is str for item in value)
+    return isinstance(value, (tuple, list, frozenset)) and set(map(type, value)) <= {str}
 
 
 def _is_string(value: object) -> bool:

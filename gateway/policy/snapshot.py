@@ -5,6 +5,7 @@ holds. Rule: the meaning is Casbin's; every load and a property test compare the
 """
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 from gateway.core.condition import Condition
@@ -68,11 +69,11 @@ class _Matches:
 
     denies: list[_Compiled]
     allows: list[_Compiled]
-    final: Decision | None = None
-    reads_pair: bool = False
+    final: Decision | None
 
 
-# (action, subject) -> model -> tool -> rows
+_ORDER = attrgetter("order")
+# (action, subject) -> tool -> model -> rows
 _Index = dict[tuple[str, str], dict[str, dict[str, list[_Compiled]]]]
 
 
@@ -93,17 +94,18 @@ class Snapshot:
         in_rules = frozenset(rule.subject for rule in rows.rules)
         known = {subject: frozenset({subject}) for subject in (*in_rules, EVERYONE)} | self._roles
         self._relevant_of = {subject: tuple(acts_as & in_rules) for subject, acts_as in known.items()}
+        self._reads_pair = any(rule.condition.reads_pair for rule in rows.rules if rule.condition is not None)
         self._relevant: _Memo[tuple[str, ...]] = _Memo(_MATCHES_KEPT_MAX)
         self._matches: _Memo[_Matches] = _Memo(_MATCHES_KEPT_MAX)
         self._calls: _Memo[CallDecision] = _Memo(_CALLS_KEPT_MAX)
 
     def _add(self, compiled: _Compiled) -> None:
         rule = compiled.rule
-        by_model = self._rules.setdefault((rule.action, rule.subject), {})
-        by_model.setdefault(rule.model, {}).setdefault(rule.tool, []).append(compiled)
+        by_tool = self._rules.setdefault((rule.action, rule.subject), {})
+        by_tool.setdefault(rule.tool, {}).setdefault(rule.model, []).append(compiled)
         if compiled.is_deny and rule.action in (TOOL_CALL, TOOL_LIST):
-            by_tool = self._tool_denies.setdefault((rule.action, rule.subject), {})
-            by_tool.setdefault(rule.tool, []).append(compiled)
+            denies = self._tool_denies.setdefault((rule.action, rule.subject), {})
+            denies.setdefault(rule.tool, []).append(compiled)
 
     def roles_of(self, subjects: frozenset[str]) -> frozenset[str]:
         """The subjects with all their roles and teams."""
@@ -118,7 +120,7 @@ class Snapshot:
                 self._matches.keep(key, matches)
         if matches.final is not None:
             return matches.final
-        if matches.reads_pair:
+        if self._reads_pair:
             context = context.of_pair(model, tool)
         listing = action == TOOL_LIST
         for deny in matches.denies:
@@ -156,35 +158,38 @@ class Snapshot:
         found: list[_Compiled] = []
         for each in _actions(action):
             for subject in self._relevant_subjects(subjects):
-                by_model = self._rules.get((each, subject))
-                if by_model is None:
+                by_tool = self._rules.get((each, subject))
+                if by_tool is None:
                     continue
-                for model_key in model_keys:
-                    by_tool = by_model.get(model_key)
-                    if by_tool is not None:
-                        for tool_key in tool_keys:
-                            if tool_key in by_tool:
-                                found += by_tool[tool_key]
-                if model == NONE:
-                    denies = self._tool_denies.get((each, subject), {})
-                    found += [deny for key in tool_keys for deny in denies.get(key, ())]
+                # Tools first: rows name more of them than models, so most of the search ends here.
+                for tool_key in tool_keys:
+                    if tool_key in by_tool:
+                        by_model = by_tool[tool_key]
+                        for model_key in model_keys:
+                            if model_key in by_model:
+                                found += by_model[model_key]
+        if model == NONE:
+            found += self._denies_of_any_model(subjects, tool_keys, action)
         if len(found) > 1:
-            found.sort(key=_order)
+            found.sort(key=_ORDER)
         return self._sorted_out(found, model, tool, action)
 
+    def _denies_of_any_model(
+        self, subjects: frozenset[str], tool_keys: tuple[str, ...], action: str
+    ) -> list[_Compiled]:
+        of_subjects = (self._tool_denies.get((action, subject), {}) for subject in self._relevant_subjects(subjects))
+        return [deny for by_tool in of_subjects for key in tool_keys for deny in by_tool.get(key, ())]
+
     def _sorted_out(self, found: list[_Compiled], model: str, tool: str, action: str) -> _Matches:
-        matches = _Matches([each for each in found if each.is_deny], [each for each in found if not each.is_deny])
-        conditions = [each.condition for each in found if each.condition is not None]
-        if conditions:
-            matches.reads_pair = True in [condition.reads_pair for condition in conditions]
-            return matches
-        if matches.denies:
-            matches.final = denied_by(matches.denies[0].rule.place, self.version, model, tool, action)
-        elif matches.allows:
-            matches.final = matches.allows[0].allowed
-        else:
-            matches.final = denied_by_default(self.version, model, tool, action)
-        return matches
+        denies = [each for each in found if each.is_deny]
+        allows = [each for each in found if not each.is_deny] if denies else found
+        if [each for each in found if each.condition is not None]:
+            return _Matches(denies, allows, None)
+        if denies:
+            return _Matches(denies, allows, denied_by(denies[0].rule.place, self.version, model, tool, action))
+        if allows:
+            return _Matches(denies, allows, allows[0].allowed)
+        return _Matches(denies, allows, denied_by_default(self.version, model, tool, action))
 
     def _relevant_subjects(self, subjects: frozenset[str]) -> tuple[str, ...]:
         kept = self._relevant.get(subjects)
@@ -196,10 +201,6 @@ class Snapshot:
         for subject in subjects:
             relevant.update(self._relevant_of.get(subject, ()))
         return self._relevant.keep(subjects, tuple(relevant))
-
-
-def _order(compiled: _Compiled) -> int:
-    return compiled.order
 
 
 def _actions(action: str) -> tuple[str, ...]:
