@@ -1,23 +1,9 @@
 """The wheel carries all that a machine without the repository needs, and nothing of the repository besides."""
 
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
-import pytest
-
 from tests.tidy.tree import PRODUCT, ROOT, walk
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    build = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert build.returncode == 0, build.stdout + build.stderr
-    (found,) = folder.glob("*.whl")
-    return found
 
 
 def test_everything_below_the_packages_is_shipped(wheel: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who may use a route follows from where it is, and what is open to everybody is a short list that a person has agreed to."""
+"""Who may use a route follows from where it is; what is open to everybody is a short list that a person agreed to."""
 
 from collections import Counter
 
