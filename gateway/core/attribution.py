@@ -62,7 +62,7 @@ class Attribution:
             "tool": self.tool,
             "environment": self.environment,
             "cost_center": self.cost_center,
-            OPENER: f"agent:{self.agent}" if self.agent != ABSENT else f"key:{self.key_name}",
+            OPENER: f"agent:{self.agent}" if self.agent != ABSENT else f"key:{self.key_id}",
         }
         single.update((f"label:{name}", value) for name, value in self.labels)
         object.__setattr__(self, "values", single)

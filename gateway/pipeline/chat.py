@@ -17,6 +17,7 @@ from gateway.core.ledger import Outcome
 from gateway.core.loop import LoopAction, Repetition
 from gateway.core.model_ask import ModelAsk
 from gateway.core.money import format_usd
+from gateway.core.reply_headers import passable_headers
 from gateway.core.session import MarkRefused, SessionState, mark_of
 from gateway.core.upstream import UpstreamError, UpstreamInvalid
 from gateway.core.usage import Usage
@@ -87,6 +88,8 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
             sent = await _forward(plane, ask, reserved)
             headers = governed_headers(plane, reserved.hold, live.id, warnings)
             _say_clamped(headers, ask, reserved)
+            if isinstance(sent, Sent):
+                headers.update(passable_headers(sent.reply.headers))
             if granted.stripped:
                 headers["x-comptroller-stripped"] = ", ".join(sorted(granted.stripped))
             if isinstance(sent, Whole):

@@ -1,0 +1,120 @@
+"""The application: a node that is opened, served and closed in order.
+
+SIGHUP reloads; the first SIGTERM or SIGINT drains (readiness 503, streams finish, holds settle) and ends, a second one
+ends at once, and the next start settles what was cut.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import uvloop
+
+from gateway.serving import Serving, listen
+from gateway.settings import Loaded
+from gateway.web.edge import AsgiApp
+from gateway.web.face import Face
+from gateway.wiring.face import asgi_of, face_of
+from gateway.wiring.first_run import FirstRun, first_run
+from gateway.wiring.housekeeping import Housekeeper
+from gateway.wiring.node import Node, open_node
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A node with its face; `asgi` is what a server runs."""
+
+    node: Node
+    face: Face
+    asgi: AsgiApp
+    keeper: Housekeeper
+
+
+@asynccontextmanager
+async def opened(loaded: Loaded, *, tools: bool = True) -> AsyncIterator[Application]:
+    """An application that serves as long as the context lasts. `tools=False` starts no tool servers: for commands that
+    only look at the books. Raises what `open_node` raises."""
+    node = await open_node(loaded)
+    keeper = Housekeeper(node, dict(os.environ))
+    face = face_of(node, keeper)
+    housekeeping = None
+    try:
+        if tools:
+            await node.front.start()
+            housekeeping = asyncio.create_task(keeper.run())
+        yield Application(node, face, asgi_of(node, face), keeper)
+    finally:
+        if housekeeping is not None:
+            housekeeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await housekeeping
+        await node.close()
+
+
+def serve(
+    loaded: Loaded, *, host: str | None, port: int | None, server: str | None, announce: Callable[[FirstRun, str], None]
+) -> int:
+    """Serves until told to stop; returns the exit code. `announce` is called once the port is open, with what a first
+    start made (empty otherwise) and the address."""
+    settings = loaded.settings.server
+    serving = Serving(server or settings.server, host or settings.host, settings.port if port is None else port)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(loaded, serving, announce))
+
+
+async def _serve(loaded: Loaded, serving: Serving, announce: Callable[[FirstRun, str], None]) -> int:
+    async with opened(loaded) as application:
+        node = application.node
+        made = await first_run(node)
+        stop, now = asyncio.Event(), asyncio.Event()
+        _on_signals(application, stop, now)
+        ready = asyncio.Event()
+        server = asyncio.create_task(listen(application.asgi, serving, stop, now, ready))
+        opening = asyncio.create_task(ready.wait())
+        await asyncio.wait((server, opening), return_when=asyncio.FIRST_COMPLETED)
+        opening.cancel()
+        if not server.done():
+            announce(made, f"http://{_shown(serving.host)}:{serving.bound_port}")
+            node.log.info("serving", host=serving.host, port=serving.bound_port, server=serving.kind)
+        await _until_stopped(application, server, stop, now)
+        await server
+        node.log.info("stopped")
+    return 0
+
+
+async def _until_stopped(
+    application: Application, server: asyncio.Task[None], stop: asyncio.Event, now: asyncio.Event
+) -> None:
+    waiting = asyncio.create_task(stop.wait())
+    await asyncio.wait((server, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not stop.is_set():
+        return
+    timeout_s = application.node.loaded.settings.timeouts.drain_s
+    draining = asyncio.create_task(application.node.drain(timeout_s))
+    hurried = asyncio.create_task(now.wait())
+    await asyncio.wait((draining, hurried), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in (draining, hurried):
+        task.cancel()
+    now.set()
+
+
+def _on_signals(application: Application, stop: asyncio.Event, now: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def ask_to_stop() -> None:
+        if stop.is_set():
+            now.set()
+        application.node.draining = True
+        stop.set()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, ask_to_stop)
+    loop.add_signal_handler(signal.SIGHUP, lambda: application.node.plane.background.spawn(application.keeper.reload()))
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

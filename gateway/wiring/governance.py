@@ -1,0 +1,57 @@
+"""What the MCP front door asks of the gateway (`mcp_server.governance.Governance`), answered by the data plane."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from gateway.core.call import Caller
+from gateway.core.denial import Refused
+from gateway.core.tool import ToolAsk, ToolDone
+from gateway.management import quota
+from gateway.pipeline.identify import DigestOf, identify
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.tool_call import tool_call, tool_listable
+from gateway.ports import Reports
+from mcp_server.governance import Caller as SeenCaller
+
+T = TypeVar("T")
+NO_CLIENT = ""
+
+
+class PlaneGovernance:
+    """Callers that come back from the front door are those that `identify` gave out."""
+
+    def __init__(self, plane: Plane, reports: Reports, digest_of: DigestOf) -> None:
+        self._plane = plane
+        self._reports = reports
+        self._digest_of = digest_of
+
+    async def identify(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Caller:
+        try:
+            return identify(self._plane, headers, query, self._digest_of)
+        except Refused as refused:
+            now_us = self._plane.clock.now_us()
+            self._plane.refusals.unauthenticated(refused.denial.code.value, NO_CLIENT, now_us)
+            raise
+
+    def listable(self, caller: SeenCaller, name: str) -> bool:
+        return tool_listable(self._plane, cast(Caller, caller), name)
+
+    async def call_tool(self, caller: SeenCaller, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> ToolDone[T]:
+        return await tool_call(self._plane, cast(Caller, caller), ask, send)
+
+    async def status(self, caller: SeenCaller, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]:
+        return await quota.status(self._plane, self._reports, cast(Caller, caller), session)
+
+    async def estimate(
+        self, caller: SeenCaller, headers: Mapping[str, str], arguments: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        return await quota.estimate(self._plane, self._reports, cast(Caller, caller), arguments)
+
+    async def limits(self, caller: SeenCaller, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]:
+        return await quota.limits(self._plane, cast(Caller, caller))
+
+    async def models(self, caller: SeenCaller) -> Mapping[str, Any]:
+        return await quota.models(self._plane, cast(Caller, caller))
+
+    async def explain(self, caller: SeenCaller, call_id: str) -> Mapping[str, Any]:
+        return await quota.explain(self._plane, self._reports, cast(Caller, caller), call_id)

@@ -1,0 +1,111 @@
+"""What a node does beside serving: reload what changed on disk, let go of what is idle, write what gathered.
+
+A reload takes configuration and policy together, checks both, and swaps them in one step; whatever is wrong with either
+leaves both as they were, with a line that says where.
+"""
+
+import asyncio
+from pathlib import Path
+
+from gateway.core.tool_name import ToolNames
+from gateway.policy.findings import PolicyInvalid
+from gateway.policy.source import fingerprint as policy_fingerprint
+from gateway.settings import Loaded, SettingsError, Watch
+from gateway.settings import load as load_settings
+from gateway.wiring.catalog import OWN_NAME
+from gateway.wiring.node import Node, load_policy_engine, policy_source, swap
+from gateway.wiring.system import SystemClock
+
+TICK_S = 0.25
+WATCH_EVERY = 2
+SWEEP_EVERY = 40
+COUNTER_IDLE_US = 3_600_000_000
+
+
+class Housekeeper:
+    """Runs until cancelled. `environment` is what `${...}` in the configuration is read from."""
+
+    def __init__(self, node: Node, environment: dict[str, str]) -> None:
+        self._node = node
+        self._environment = environment
+        self._config = Watch(node.loaded.sources)
+        self._policy_seen = policy_fingerprint(policy_source(node.loaded))
+        self._reloading = asyncio.Lock()
+        self._tools: frozenset[str] = frozenset()
+
+    async def run(self) -> None:
+        tick = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + TICK_S
+            await asyncio.sleep(TICK_S)
+            self._node.metrics.loop_lag.set(max(0.0, loop.time() - due))
+            tick += 1
+            self._node.lines.flush()
+            try:
+                if tick % WATCH_EVERY == 0:
+                    await self._watch()
+                    await self._take_up_tools()
+                if tick % SWEEP_EVERY == 0:
+                    self._sweep()
+            except Exception as error:  # noqa: BLE001 - housekeeping goes on whatever one turn of it met
+                self._node.incident(error)
+
+    async def reload(self) -> tuple[str, ...]:
+        """Empty if what is on disk is now in force; otherwise each fault, and nothing changed."""
+        async with self._reloading:
+            node = self._node
+            try:
+                loaded = await self._load()
+                policy = await load_policy_engine(loaded, SystemClock())
+            except SettingsError as error:
+                return self._refused([str(finding) for finding in error.findings])
+            except PolicyInvalid as error:
+                return self._refused([str(finding) for finding in error.findings])
+            except Exception as error:  # noqa: BLE001 - whatever else is wrong with new files, the old ones stay
+                return self._refused([f"{type(error).__name__} while reloading ({node.incident(error)})"])
+            await swap(node, loaded, policy)
+            self._config = Watch(loaded.sources)
+            node.metrics.reload_ok.set(1)
+            node.log.info("reloaded", policy=policy.version, revision=node.plane.catalog.revision)
+            return ()
+
+    async def _load(self) -> Loaded:
+        loaded = self._node.loaded
+        if not loaded.file:
+            return loaded
+        return await asyncio.to_thread(load_settings, Path(loaded.file), self._environment)
+
+    def _refused(self, findings: list[str]) -> tuple[str, ...]:
+        node = self._node
+        node.metrics.reload_ok.set(0)
+        node.log.error("reload refused", findings=findings[:20], kept=node.policy.version)
+        return tuple(findings)
+
+    async def _watch(self) -> None:
+        seen = policy_fingerprint(policy_source(self._node.loaded))
+        changed = self._config.changed()
+        if changed or seen != self._policy_seen:
+            self._policy_seen = seen
+            await self.reload()
+
+    async def _take_up_tools(self) -> None:
+        """The names of all proxied tools, so that what agents re-export is judged by its own name (rule 19)."""
+        front = self._node.front
+        if front.manager is None:
+            return
+        table = await front.servers.table()
+        known = frozenset(entry.canonical for entry in table.entries(None))
+        if known != self._tools:
+            self._tools = known
+            self._node.plane.offer_tools(ToolNames(known, (OWN_NAME,)))
+
+    def _sweep(self) -> None:
+        node, plane = self._node, self._node.plane
+        now_us = plane.clock.now_us()
+        plane.sessions.sweep(plane.catalog.sessions, now_us)
+        node.limiter.sweep(now_us, COUNTER_IDLE_US)
+        plane.refusals.flush(now_us)
+        node.metrics.in_flight.set(plane.sessions.counts()["sessions"])
+        node.metrics.counters.set(len(node.limiter.views(now_us)))
+        node.metrics.behind.set(1 if node.books.behind else 0)

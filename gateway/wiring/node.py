@@ -1,0 +1,256 @@
+"""One node: everything that runs in one process, built by hand, reloaded whole or not at all, closed in order."""
+
+import asyncio
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from gateway.core.call import Caller
+from gateway.core.catalog import Catalog
+from gateway.core.identity import VirtualKey, secret_digest
+from gateway.core.pace import Pace
+from gateway.core.tool_name import ToolNames
+from gateway.limiter.memory import MemoryLimiter
+from gateway.pipeline.authorize import principal_attributes
+from gateway.pipeline.background import Background
+from gateway.pipeline.keys import KeyRing
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.refusals import RefusalMeter
+from gateway.pipeline.sessions import SessionRegistry
+from gateway.policy.engine import PolicyEngine
+from gateway.policy.source import PolicySource
+from gateway.ports import Provider, Upstream
+from gateway.settings import Loaded
+from gateway.settings.root import Settings
+from gateway.storage import SqliteBooks
+from gateway.telemetry.log import BufferedLines, configure
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.observer import Observer
+from gateway.tokenizer.counter import TokenCounter
+from gateway.tokenizer.encodings import O200K
+from gateway.tokenizer.encodings import load as load_encoding
+from gateway.upstream.aiohttp_client import AiohttpUpstream
+from gateway.upstream.httpx_client import HttpxUpstream
+from gateway.upstream.provider import HttpProvider
+from gateway.upstream.simulated import SimulatedUpstream
+from gateway.wiring.catalog import OWN_NAME, catalog_of, declared_keys, key_limits
+from gateway.wiring.governance import PlaneGovernance
+from gateway.wiring.mcp import front_of
+from gateway.wiring.prices import DeploymentPrices
+from gateway.wiring.system import RandomIds, SystemClock
+from mcp_server.front import McpFront
+
+PACKAGE = Path(__file__).parent.parent
+HOUR_US = 3_600_000_000
+ADMIN_DIGEST = "admin_token_digest"
+
+
+@dataclass(slots=True)
+class Node:
+    """A running node. `loaded` is the configuration in force."""
+
+    loaded: Loaded
+    plane: Plane
+    books: SqliteBooks
+    limiter: MemoryLimiter
+    policy: PolicyEngine
+    metrics: Metrics
+    lines: BufferedLines
+    front: McpFront
+    upstreams: list[Upstream]
+    install_key: bytes
+    admin_digest: str | None
+    draining: bool = False
+    log: Any = field(default_factory=structlog.get_logger)
+
+    def digest_of(self, secret: str) -> str:
+        return secret_digest(self.install_key, secret)
+
+    def ready(self) -> bool:
+        return not self.draining and not self.books.behind
+
+    def incident(self, error: BaseException) -> str:
+        """Logs what must not happen, without values, under an id that the caller is told."""
+        incident = self.plane.ids.new("incident")
+        frames = traceback.extract_tb(error.__traceback__)
+        where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-6:]]
+        self.log.error("incident", incident=incident, error=type(error).__name__, where=where)
+        return incident
+
+    def apply_limits(self) -> None:
+        """The limits of the configuration and of all keys, as they are now."""
+        keys = self.plane.keys.all()
+        self.limiter.configure(self.plane.catalog.limits, key_limits(keys), self.plane.clock.now_us())
+
+    async def drain(self, timeout_s: float) -> int:
+        """Readiness is 503 from here; waits for what is under way. Returns how many did not end in time."""
+        self.draining = True
+        await self.front.drain(min(timeout_s, 10.0))
+        return await self.plane.background.drain(timeout_s)
+
+    async def close(self) -> None:
+        self.draining = True
+        await self.front.stop()
+        for upstream in self.upstreams:
+            await upstream.close()
+        await self.plane.background.drain(5.0)
+        self.plane.refusals.flush(self.plane.clock.now_us() + 60_000_000)
+        await self.books.close()
+        self.lines.flush()
+
+
+async def open_node(loaded: Loaded, *, log_to: BinaryIO | None = None) -> Node:
+    """Builds a node and takes up its books. Raises SettingsError, PolicyInvalid, or what the store refuses with."""
+    settings = loaded.settings
+    clock, ids = SystemClock(), RandomIds()
+    lines = configure(settings.telemetry.log_format, log_to)
+    metrics = Metrics()
+    started_us = clock.now_us()
+    policy = await load_policy_engine(loaded, clock)
+    books = await SqliteBooks.open(loaded.resolve(settings.storage.sqlite_path), node="local", now_us=started_us)
+    limiter = MemoryLimiter(books, books.recorded_terms, started_us)
+    upstreams: list[Upstream] = []
+    plane = Plane(
+        catalog=catalog_of(settings, 1),
+        books=books,
+        limiter=limiter,
+        policy=policy,
+        prices=DeploymentPrices(settings),
+        tokens=TokenCounter(partial(load_encoding, O200K)),
+        providers=providers_of(settings, upstreams),
+        keys=KeyRing(lambda key: caller_of(plane, key)),
+        sessions=SessionRegistry(books, ids),
+        refusals=RefusalMeter(books.post),
+        telemetry=Observer(structlog.get_logger(), metrics),
+        clock=clock,
+        ids=ids,
+        pace=Pace(),
+        background=Background(),
+        tool_names=ToolNames((), (OWN_NAME,)),
+        digest_key=books.install_key[:16],
+        policy_zone=ZoneInfo(settings.policy.timezone),
+        portal_url=settings.server.public_url or "",
+    )
+    governance = PlaneGovernance(plane, books.reports, partial(secret_digest, books.install_key))
+    node = Node(
+        loaded=loaded,
+        plane=plane,
+        books=books,
+        limiter=limiter,
+        policy=policy,
+        metrics=metrics,
+        lines=lines,
+        front=front_of(loaded, governance),
+        upstreams=upstreams,
+        install_key=books.install_key,
+        admin_digest=await _admin_digest(settings, books),
+    )
+    await _take_up(node, started_us)
+    return node
+
+
+async def load_policy_engine(loaded: Loaded, clock: SystemClock) -> PolicyEngine:
+    """Raises PolicyInvalid."""
+    return await PolicyEngine.load(policy_source(loaded), engine=loaded.settings.policy.engine, now_us=clock.now_us)
+
+
+def policy_source(loaded: Loaded) -> PolicySource:
+    """Where the policy stands; a start without a file has the packaged one, which allows its one local user."""
+    if not loaded.file:
+        return PolicySource(PACKAGE, "defaults/model.conf", ("wiring/local_policy/",))
+    policy = loaded.settings.policy
+    return PolicySource(loaded.directory, policy.model, tuple(policy.files))
+
+
+def providers_of(settings: Settings, upstreams: list[Upstream]) -> dict[str, Provider]:
+    """The configured providers; clients that are made for them are added to `upstreams`, to be closed later."""
+    shared: Upstream | None = None
+    found: dict[str, Provider] = {}
+    for name, provider in settings.providers.items():
+        if provider.kind == "simulated":
+            upstream: Upstream = SimulatedUpstream()
+            upstreams.append(upstream)
+        else:
+            if shared is None:
+                shared = AiohttpUpstream() if settings.upstream.client == "aiohttp" else HttpxUpstream()
+                upstreams.append(shared)
+            upstream = shared
+        found[name] = HttpProvider(
+            name,
+            provider.url or "http://simulated.invalid/v1",
+            None if provider.api_key is None else provider.api_key.reveal(),
+            {header: value.reveal() for header, value in provider.headers.items()},
+            upstream,
+            settings.sizes.reply_max,
+        )
+    return found
+
+
+def caller_of(plane: Plane, key: VirtualKey) -> Caller:
+    """What is worked out about a key once: its subjects with all their roles, and its attributes for conditions."""
+    subjects = key.subjects()
+    closure = plane.policy.roles_of(subjects)
+    roles = tuple(sorted(subject.removeprefix("role:") for subject in closure if subject.startswith("role:")))
+    return Caller(key, subjects, roles, principal_attributes(plane, key))
+
+
+async def _admin_digest(settings: Settings, books: SqliteBooks) -> str | None:
+    token = settings.admin.token
+    if token is not None:
+        return secret_digest(books.install_key, token.reveal())
+    return await books.recall(ADMIN_DIGEST)
+
+
+async def _take_up(node: Node, now_us: int) -> None:
+    """Keys and counters as the books have them."""
+    plane = node.plane
+    for key in await node.books.keys():
+        plane.keys.put(key)
+    declare_keys(node, node.loaded.settings)
+    node.apply_limits()
+    node.limiter.take_up_sessions(await node.books.sessions_opened(now_us - HOUR_US), now_us)
+
+
+def declare_keys(node: Node, settings: Settings) -> None:
+    plane = node.plane
+    plane.keys.declare(declared_keys(settings, node.digest_of, plane.clock.now_us()))
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """`findings` is empty if the new configuration and policy are in force; otherwise nothing changed."""
+
+    findings: tuple[str, ...]
+
+
+async def swap(node: Node, loaded: Loaded, policy: PolicyEngine) -> None:
+    """Puts a checked configuration and policy in force. No suspension point lies between its parts."""
+    settings, plane = loaded.settings, node.plane
+    upstreams: list[Upstream] = []
+    providers = providers_of(settings, upstreams)
+    old, node.upstreams = node.upstreams, upstreams
+    catalog: Catalog = catalog_of(settings, plane.catalog.revision + 1)
+    plane.catalog, plane.prices, plane.providers = catalog, DeploymentPrices(settings), providers
+    plane.policy = node.policy = policy
+    plane.policy_zone = ZoneInfo(settings.policy.timezone)
+    node.loaded = loaded
+    if settings.admin.token is not None:
+        node.admin_digest = node.digest_of(settings.admin.token.reveal())
+    declare_keys(node, settings)
+    plane.keys.forget_callers()
+    node.apply_limits()
+    node.front.tools_changed()
+    plane.background.spawn(_close_later(old, settings.timeouts.total_s))
+
+
+async def _close_later(upstreams: Sequence[Upstream], after_s: float) -> None:
+    """Calls that were sent by the old clients may still be running."""
+    await asyncio.sleep(after_s)
+    for upstream in upstreams:
+        await upstream.close()
