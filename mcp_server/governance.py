@@ -22,17 +22,20 @@ class Caller(Protocol):
 
 
 class Governance(Protocol):
-    """Header names are lower case everywhere. Every method but `listable` may raise gateway.core.denial.Refused."""
+    """Header names are lower case everywhere. Every method but `listable` may raise gateway.core.denial.Refused.
+
+    `caller` is what `identify` returned, in whatever class the gateway has for it.
+    """
 
     async def identify(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Caller:
         """Who is calling; asked for every HTTP request, whatever its verb."""
         ...
 
-    def listable(self, caller: Caller, name: str) -> bool:
+    def listable(self, caller: Any, name: str) -> bool:
         """Whether this caller may see the tool `server__tool`. Called once per tool and listing: it must be cheap."""
         ...
 
-    async def call_tool(self, caller: Caller, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> ToolDone[T]:
+    async def call_tool(self, caller: Any, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> ToolDone[T]:
         """Authorizes, holds, awaits `send()` at most once, settles.
 
         `send` returns what the tool server answered, its own errors included, and raises
@@ -40,16 +43,16 @@ class Governance(Protocol):
         """
         ...
 
-    async def status(self, caller: Caller, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]:
+    async def status(self, caller: Any, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]:
         """`quota_status`: of one session, or of all open ones of this key."""
         ...
 
     async def estimate(
-        self, caller: Caller, headers: Mapping[str, str], arguments: Mapping[str, Any]
+        self, caller: Any, headers: Mapping[str, str], arguments: Mapping[str, Any]
     ) -> Mapping[str, Any]: ...
 
-    async def limits(self, caller: Caller, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]: ...
+    async def limits(self, caller: Any, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]: ...
 
-    async def models(self, caller: Caller) -> Mapping[str, Any]: ...
+    async def models(self, caller: Any) -> Mapping[str, Any]: ...
 
-    async def explain(self, caller: Caller, call_id: str) -> Mapping[str, Any]: ...
+    async def explain(self, caller: Any, call_id: str) -> Mapping[str, Any]: ...

@@ -32,8 +32,8 @@ def program(name: str, path: str, *arguments: str, **more: Any) -> ServerConfig:
     return ServerConfig(name, "stdio", command=(sys.executable, str(ROOT / path), *arguments), **more)
 
 
-def faulty(name: str, script: str, *arguments: str, **more: Any) -> ServerConfig:
-    return program(name, f"tests/mcp_server/servers/{script}.py", *arguments, **more)
+def raw(name: str = "raw", *arguments: str, **more: Any) -> ServerConfig:
+    return program(name, "tests/mcp_server/servers/raw.py", *arguments, **more)
 
 
 def free_port() -> int:
@@ -58,6 +58,7 @@ async def hypercorn(app: Any, before_stop: Callable[[], Awaitable[None]] | None 
     """The base URL of an app on Hypercorn, in this loop and on a real socket."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen()
     port = listening.getsockname()[1]
     config = Config()
     config.bind = [f"fd://{listening.detach()}"]
@@ -123,3 +124,26 @@ async def gateway(
             yield Gateway(url, front, governance)
     finally:
         await front.stop()
+
+
+@asynccontextmanager
+async def over_http(*arguments: str) -> AsyncIterator[int]:
+    """The port of servers/over_http.py as a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(ROOT / "tests/mcp_server/servers/over_http.py"),
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield int(await process.stdout.readline())
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+def at_port(name: str, port: int, **more: Any) -> ServerConfig:
+    return ServerConfig(name, "http", url=f"http://127.0.0.1:{port}/mcp", **more)
