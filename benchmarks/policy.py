@@ -37,14 +37,17 @@ def policy(rules: int) -> bytes:
     lines += [f"g, role:r{n}, role:base{n % 5}" for n in range(50)]
     lines += [f"g2, model-{n}, group:tier{n % 4}" for n in range(40)]
     lines += [f"g3, server{n}__*, group:kind{n % 6}" for n in range(30)]
-    for n in range(rules):
+    rows: dict[str, None] = {}
+    n = -1
+    while len(rows) < rules:
+        n += 1
         subject = (f"user:u{n % (rules // 10)}", f"role:r{n % 50}", f"team:t{n % 20}", f"role:base{n % 5}")[n % 4]
         model = (f"model-{n % 37}", f"group:tier{n % 4}", "*", f"model-{n % 9}*")[n // 4 % 4]
         tool = (f"server{n % 30}__tool{n}", f"group:kind{n % 6}", f"server{n % 30}__t{n}*", "-")[n // 16 % 4]
         condition = CONDITIONS[n // 5 % len(CONDITIONS)] if n % 5 == 0 else ""
         quoted = f'"{condition} or session.age_s > {n}"' if condition else ""
-        lines.append(f"p, {subject}, {model}, {tool}, model:invoke, {quoted}, {'deny' if n % 10 == 3 else 'allow'}")
-    return ("\n".join(dict.fromkeys(lines)) + "\n").encode()
+        rows.setdefault(f"p, {subject}, {model}, {tool}, model:invoke, {quoted}, {'deny' if n % 10 == 3 else 'allow'}")
+    return ("\n".join([*lines, *rows]) + "\n").encode()
 
 
 def measure(name: str, decide: Callable[[int], object], requests: int = REQUESTS) -> float:

@@ -7,8 +7,8 @@ rule is an error here, with file, line, column and fix.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
+from gateway.core.condition import Condition
 from gateway.policy.csv_text import Field, FieldInvalid, fields_of
 from gateway.policy.file_text import FileText, Line, text_of
 from gateway.policy.findings import Finding, PolicyInvalid
@@ -28,9 +28,7 @@ from gateway.policy.row_fields import (
     condition_of,
     effect_of,
 )
-from gateway.policy.rows import Link, LinkType, Place, Rows, Rule
-
-_Result = TypeVar("_Result")
+from gateway.policy.rows import Effect, Link, LinkType, Place, Rows, Rule
 
 _SHAPES = {
     "p": ("p", "subject", "model", "tool", "action", "condition", "effect"),
@@ -73,6 +71,7 @@ class _Reader:
         self.rules: list[Rule] = []
         self.links: list[Link] = []
         self.findings: list[Finding] = []
+        self._passed: dict[tuple[Callable[[str], object], str], object] = {}
         self._seen: dict[tuple[str, ...], Place] = {}
 
     def read(self, file: FileText) -> None:
@@ -106,16 +105,18 @@ class _Reader:
         _, subject, model, tool, action, condition_field, effect_field = fields
         found_before = len(self.findings)
         self._check(place, subject, check_subject)
-        self._check(place, model, lambda text: check_pattern(text, "a model"))
-        self._check(place, tool, lambda text: check_pattern(text, "a tool"))
+        self._check(place, model, _check_model)
+        self._check(place, tool, _check_tool)
         self._check(place, action, check_action)
         condition = self._check(place, condition_field, condition_of)
         effect = self._check(place, effect_field, effect_of)
-        if effect is None or len(self.findings) > found_before:
+        if len(self.findings) > found_before:
             return
-        self._check(place, model, lambda text: check_model_fits(text, action.text, effect))
-        self._check(place, tool, lambda text: check_tool_fits(text, action.text))
-        self._check(place, condition_field, lambda _: check_condition_fits(condition, action.text, effect))
+        assert isinstance(effect, Effect)
+        assert condition is None or isinstance(condition, Condition)
+        self._check_fit(place, model, lambda: check_model_fits(model.text, action.text, effect))
+        self._check_fit(place, tool, lambda: check_tool_fits(tool.text, action.text))
+        self._check_fit(place, condition_field, lambda: check_condition_fits(condition, action.text, effect))
         rule = Rule(subject.text, model.text, tool.text, action.text, condition_field.text, effect, place, condition)
         if self._is_new(place, fields):
             self.rules.append(rule)
@@ -127,8 +128,7 @@ class _Reader:
             self._check(place, member, check_link_member)
             self._check(place, group, check_role_or_team)
         else:
-            what = "model" if link_type is LinkType.MODEL_GROUP else "tool"
-            self._check(place, member, lambda text: check_group_member(text, what))
+            self._check(place, member, _check_model_member if link_type is LinkType.MODEL_GROUP else _check_tool_member)
             self._check(place, group, check_group)
         if len(self.findings) == found_before and self._is_new(place, fields):
             self.links.append(Link(link_type, member.text, group.text, place))
@@ -140,13 +140,43 @@ class _Reader:
             self._find(place, fields[0].column, f"the same row stands at {first}", "remove one of them")
         return first is place
 
-    def _check(self, place: Place, field: Field, check: Callable[[str], _Result]) -> _Result | None:
+    def _check(self, place: Place, field: Field, check: Callable[[str], object]) -> object:
+        """Texts repeat from row to row, so what has passed a check is not checked again."""
+        key = (check, field.text)
+        if key in self._passed:
+            return self._passed[key]
         try:
-            return check(field.text)
+            result = self._passed[key] = check(field.text)
         except FieldWrong as wrong:
-            column = field.columns[min(wrong.offset, len(field.columns) - 1)]
-            self._find(place, column, wrong.message, wrong.fix)
+            self._find_in(place, field, wrong)
             return None
+        return result
+
+    def _check_fit(self, place: Place, field: Field, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except FieldWrong as wrong:
+            self._find_in(place, field, wrong)
+
+    def _find_in(self, place: Place, field: Field, wrong: FieldWrong) -> None:
+        column = field.columns[min(wrong.offset, len(field.columns) - 1)]
+        self._find(place, column, wrong.message, wrong.fix)
+
+
+def _check_model(text: str) -> None:
+    check_pattern(text, "a model")
+
+
+def _check_tool(text: str) -> None:
+    check_pattern(text, "a tool")
+
+
+def _check_model_member(text: str) -> None:
+    check_group_member(text, "model")
+
+
+def _check_tool_member(text: str) -> None:
+    check_group_member(text, "tool")
 
 
 def _row_type_fix(row_type: str) -> str:

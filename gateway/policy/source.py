@@ -33,8 +33,11 @@ class PolicyContent:
 def read_source(source: PolicySource) -> PolicyContent:
     """Raises PolicyInvalid where a file is missing, cannot be read, or would be overlooked."""
     findings: list[Finding] = []
+    before = fingerprint(source)
     paths = _paths(source, findings)
     contents = [_read(source.root, path, findings) for path in (source.model, *paths)]
+    if not findings and fingerprint(source) != before:
+        findings.append(Finding(source.model, 0, 0, "the policy changed while it was read", "load it again"))
     if findings:
         raise PolicyInvalid(tuple(sorted(findings)))
     model, *others = contents
@@ -66,7 +69,7 @@ def _read(root: Path, path: str, findings: list[Finding]) -> PolicyFile:
 def _paths(source: PolicySource, findings: list[Finding]) -> list[str]:
     paths: list[str] = []
     for name in source.files:
-        if (source.root / name).is_dir():
+        if _is_directory(source.root / name):
             paths += _paths_in(source.root, name.rstrip("/"), findings)
         elif name.endswith(".csv") or Path(name).name == EXPECTATIONS_NAME:
             paths.append(name)
@@ -91,7 +94,7 @@ def _paths_in(root: Path, directory: str, findings: list[Finding]) -> list[str]:
         path = f"{directory}/{entry.name}"
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if _is_directory(entry):
             if any(entry.glob("*.csv")):
                 findings.append(Finding(path, 0, 0, "rows in a subdirectory are not read", "add it to policy.files"))
         elif entry.name.endswith(".csv") or entry.name == EXPECTATIONS_NAME:
@@ -99,6 +102,13 @@ def _paths_in(root: Path, directory: str, findings: list[Finding]) -> list[str]:
         elif fix := _overlooked(entry.name):
             findings.append(Finding(path, 0, 0, "this file is not read under its name", fix))
     return paths
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _overlooked(name: str) -> str | None:
