@@ -11,7 +11,7 @@ from gateway.core.budget import Ask, Shortfall
 from gateway.core.catalog import Deployment, PricedRates
 from gateway.core.condition_context import PolicyContext
 from gateway.core.decision import CallDecision, Decision
-from gateway.core.hold import Binding, CounterView, Hold
+from gateway.core.hold import Binding, CounterView, Hold, Summary
 from gateway.core.identity import VirtualKey
 from gateway.core.ledger import Amounts, Entry
 from gateway.core.limit import Limit
@@ -61,7 +61,7 @@ class Books(Protocol):
     async def session(self, session_id: str) -> Session | None: ...
 
     async def sessions_opened(self, since_us: int) -> Mapping[str, Sequence[int]]:
-        """Opening times by opener (`agent:<name>`, or `key:<id>` where the key names no agent), for the hourly limit."""
+        """Opening times by opener (`agent:<name>`, or `key:<name>` where the key names no agent), for the hourly limit."""
 
     async def keys(self) -> list[VirtualKey]:
         """All keys that were created at run time, and the stored state of keys that the configuration declares."""
@@ -145,7 +145,15 @@ class Policy(Protocol):
         self, subjects: frozenset[str], model: str, tools: tuple[str, ...], context: PolicyContext
     ) -> CallDecision: ...
 
-    def listable(self, subjects: frozenset[str], model: str, tool: str, context: PolicyContext) -> bool: ...
+    def decide_tool_call(
+        self, subjects: frozenset[str], models: tuple[str, ...], tool: str, context: PolicyContext
+    ) -> Decision:
+        """Judged with each model that may have asked for it; any denial wins (rule 20)."""
+
+    def lists_tool(
+        self, subjects: frozenset[str], models: tuple[str, ...], tool: str, context: PolicyContext
+    ) -> Decision:
+        """Whether a tool is shown; arguments count as those that let the call pass (rule 21)."""
 
     def roles_of(self, subjects: frozenset[str]) -> frozenset[str]: ...
 
@@ -213,6 +221,8 @@ class Limiter(Protocol):
     def configure(
         self, limits: tuple[Limit, ...], key_limits: Mapping[str, tuple[Limit, ...]], now_us: int
     ) -> None: ...
+
+    def summary(self, hold: Hold, now_us: int) -> Summary: ...
 
     def view(self, bindings: Sequence[Binding], now_us: int) -> list[CounterView]: ...
 

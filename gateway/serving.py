@@ -85,6 +85,7 @@ async def _uvicorn(app: AsgiApp, bound: socket.socket, now: asyncio.Event, ready
         log_config=None,
         access_log=False,
         lifespan="off",
+        proxy_headers=False,
         http="httptools",
         server_header=False,
         date_header=False,

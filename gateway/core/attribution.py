@@ -45,6 +45,11 @@ class Attribution:
     labels: tuple[tuple[str, str], ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     values: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __hash__(self) -> int:
+        # Attributions are keys of several look-ups a call; hashing all dimensions each time costs more than those.
+        return self._hash
 
     def __post_init__(self) -> None:
         single = {
@@ -66,6 +71,8 @@ class Attribution:
         }
         single.update((f"label:{name}", value) for name, value in self.labels)
         object.__setattr__(self, "values", single)
+        told_apart = (*single.values(), self.key_id, self.roles, self.tags)
+        object.__setattr__(self, "_hash", hash(told_apart))
 
     def matches(self, kind: str, value: str) -> bool:
         """Whether the selector `kind: value` selects this call."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gateway.core.denial import Code, Denial, LimitFacts, amount_shown, time_shown
 from gateway.core.ledger import Amounts
-from gateway.core.limit import Limit, Unit
+from gateway.core.limit import UNITS, Limit, Unit
 from gateway.core.sizing import Draw
 
 TRANSIENT_WITHIN_S = 60.0
@@ -54,28 +54,26 @@ class Shortfall:
         )
 
 
-def amount_of(unit: Unit, ask: Ask) -> int:
-    """How much of a limit's unit an ask holds (rule 25)."""
+def amounts_by_unit(ask: Ask) -> tuple[int, ...]:
+    """What an ask holds of each unit, in the order of `limit.UNITS` (rule 25)."""
     amounts = ask.amounts
-    match unit:
-        case Unit.TOKENS:
-            return amounts.input_tokens + amounts.output_tokens
-        case Unit.UNCACHED_TOKENS:
-            return amounts.input_tokens + amounts.output_tokens - amounts.cached_input_tokens
-        case Unit.INPUT_TOKENS:
-            return amounts.input_tokens
-        case Unit.OUTPUT_TOKENS:
-            return amounts.output_tokens
-        case Unit.USD:
-            return amounts.usd_micros
-        case Unit.REQUESTS:
-            return amounts.requests
-        case Unit.TOOL_CALLS:
-            return amounts.tool_calls
-        case Unit.CONCURRENT:
-            return ask.concurrent
-        case Unit.SESSIONS:
-            return ask.sessions
+    tokens = amounts.input_tokens + amounts.output_tokens
+    return (
+        tokens,
+        tokens - amounts.cached_input_tokens,
+        amounts.input_tokens,
+        amounts.output_tokens,
+        amounts.usd_micros,
+        amounts.requests,
+        amounts.tool_calls,
+        ask.concurrent,
+        ask.sessions,
+    )
+
+
+def amount_of(unit: Unit, ask: Ask) -> int:
+    """How much of a limit's unit an ask holds."""
+    return amounts_by_unit(ask)[UNITS.index(unit)]
 
 
 DRAWS = {

@@ -18,6 +18,8 @@ class Binding:
     scope: str
     amount: int
     terms: tuple[tuple[str, str | None], ...]
+    hard: bool = True
+    metered: bool = False
 
 
 @dataclass(slots=True)
@@ -50,3 +52,12 @@ class CounterView:
     @property
     def remaining(self) -> int:
         return max(0, self.limit - self.spent - self.held)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the headers of a reply say: the counter that binds first, and those of requests and of tokens."""
+
+    first: CounterView | None
+    requests: CounterView | None
+    tokens: CounterView | None

@@ -4,7 +4,7 @@ Rules: every limit that matches a call binds it; an override replaces the amount
 down); a scope is written `kind:value`, and a value that the call does not have is `-`, one shared counter (rule 27).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from enum import StrEnum
 
@@ -25,6 +25,9 @@ class Unit(StrEnum):
     CONCURRENT = "concurrent"
     SESSIONS = "sessions"
 
+
+UNITS = tuple(Unit)
+"""Every unit in a fixed order; `Limit.unit_index` is a place in it."""
 
 TOKEN_UNITS = frozenset({Unit.TOKENS, Unit.UNCACHED_TOKENS, Unit.INPUT_TOKENS, Unit.OUTPUT_TOKENS})
 METERED_UNITS = TOKEN_UNITS | {Unit.USD}
@@ -65,6 +68,10 @@ class Limit:
     mode: Mode = Mode.ENFORCE
     overrides: tuple[tuple[str, int], ...] = ()
     burst: int | None = None
+    unit_index: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "unit_index", UNITS.index(self.unit))
 
     @property
     def hard(self) -> bool:

@@ -10,14 +10,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.core.attribution import OPENER, Attribution
-from gateway.core.budget import DRAWS, Ask, Shortfall, amount_of
+from gateway.core.budget import DRAWS, Ask, Shortfall, amount_of, amounts_by_unit
 from gateway.core.counter import NEVER_US, Counter, RateCounter
-from gateway.core.hold import Binding, CounterView, Hold
+from gateway.core.hold import Binding, CounterView, Hold, Summary
 from gateway.core.ledger import Amounts
-from gateway.core.limit import METERED_UNITS, Limit, Unit
+from gateway.core.limit import METERED_UNITS, TOKEN_UNITS, Limit, Unit
 from gateway.core.report import Totals
 from gateway.core.sizing import Room
-from gateway.limiter.past import negative, new_counter, recorded_kind, same_view, sessional, totals_ask, window_of
+from gateway.limiter.bound import Bound, OpenHold, opened_hold
+from gateway.limiter.past import negative, new_counter, recorded_kind, same_view, totals_ask, window_of
 from gateway.ports import Books
 
 TermsOf = Callable[[Attribution, Sequence[str]], tuple[tuple[str, str | None], ...]]
@@ -36,12 +37,13 @@ class MemoryLimiter:
         self._limits: tuple[Limit, ...] = ()
         self._key_limits: Mapping[str, tuple[Limit, ...]] = {}
         self._counters: dict[CounterKey, Counter] = {}
-        self._bindings: OrderedDict[Attribution, tuple[Binding, ...]] = OrderedDict()
+        self._bindings: OrderedDict[tuple[Attribution, str], Bound] = OrderedDict()
         self._loading: dict[CounterKey, asyncio.Future[None]] = {}
         self._late: dict[CounterKey, list[tuple[int, Amounts, int]]] = {}
         self._complete_since_us: dict[str, int] = {}
         self._started_us = started_us
         self._revision = 0
+        self._generation = 0
         self._freed = asyncio.Event()
 
     def configure(self, limits: tuple[Limit, ...], key_limits: Mapping[str, tuple[Limit, ...]], now_us: int) -> None:
@@ -50,6 +52,7 @@ class MemoryLimiter:
         self._limits, self._key_limits = limits, key_limits
         self._bindings.clear()
         self._revision += 1
+        self._generation += 1
         kept = {limit.name for limit in self._every_limit() if same_view(old.get(limit.name), limit)}
         self._counters = {key: counter for key, counter in self._counters.items() if key[0] in kept}
         current = {limit.name: limit for limit in self._every_limit()}
@@ -60,47 +63,55 @@ class MemoryLimiter:
         for key, counter in self._counters.items():
             counter.limit = current[key[0]]
 
-    def bindings(self, attribution: Attribution, session_id: str) -> tuple[Binding, ...]:
+    def bindings(self, attribution: Attribution, session_id: str) -> Bound:
         """The limits that bind a call, in file order."""
-        found = self._bindings.get(attribution)
+        at = (attribution, session_id)
+        found = self._bindings.get(at)
         if found is None:
-            found = tuple(self._bind(limit, attribution, "") for limit in self._candidates(attribution))
-            self._bindings[attribution] = found
+            found = Bound(
+                self._bind(limit, attribution, session_id)
+                for limit in self._candidates(attribution)
+                if limit.binds(attribution, session_id)
+            )
+            self._bindings[at] = found
             if len(self._bindings) > BINDINGS_KEPT:
                 self._bindings.popitem(last=False)
-        return tuple(
-            self._bind(b.limit, attribution, session_id) if sessional(b.limit) else b
-            for b in found
-            if not sessional(b.limit) or b.limit.binds(attribution, session_id)
-        )
+        return found
 
     async def load(self, bindings: Sequence[Binding], session_id: str, now_us: int, *, fresh_session: bool) -> None:
         """Brings every counter of `bindings` into memory. Raises BooksUnavailable."""
-        missing = [b for b in bindings if not self._present(b, now_us, fresh_session=fresh_session)]
-        if not missing:
+        if self._ready(bindings, now_us):
             return
-        own = [b for b in missing if (b.limit.name, b.scope) not in self._loading]
-        others = [self._loading[(b.limit.name, b.scope)] for b in missing if (b.limit.name, b.scope) in self._loading]
-        if own:
-            await self._load_own(own, session_id, now_us)
-        for other in others:
-            await asyncio.shield(other)
+        while True:
+            missing = [b for b in bindings if not self._present(b, now_us, fresh_session=fresh_session)]
+            if not missing:
+                break
+            own = [b for b in missing if (b.limit.name, b.scope) not in self._loading]
+            if own:
+                await self._load_own(own, session_id, now_us)
+            else:
+                first = missing[0]
+                await asyncio.shield(self._loading[first.limit.name, first.scope])
+        if isinstance(bindings, Bound):
+            bindings.found(self._counters_of(bindings), self._generation)
 
     def rooms(self, bindings: Sequence[Binding], now_us: int) -> tuple[Room, ...]:
         """What the hard limits on tokens and money leave for this call."""
         return tuple(
-            Room(DRAWS[b.limit.unit], b.amount - counter.spent(now_us) - counter.held)
-            for b in bindings
-            if b.limit.hard and b.limit.unit in METERED_UNITS
-            for counter in (self._counters[(b.limit.name, b.scope)],)
+            [
+                Room(DRAWS[b.limit.unit], b.amount - counter.spent(now_us) - counter.held)
+                for b, counter in zip(bindings, self._found(bindings, now_us), strict=True)
+                if b.metered and b.hard
+            ]
         )
 
     def shortfalls(self, bindings: Sequence[Binding], ask: Ask, now_us: int) -> tuple[Shortfall, ...]:
         """Every limit on which the ask does not fit now, soft ones too."""
+        amounts = amounts_by_unit(ask)
         found = []
-        for b in bindings:
-            short = self._shortfall(b, amount_of(b.limit.unit, ask), now_us)
-            if short is not None:
+        for b, counter in zip(bindings, self._found(bindings, now_us), strict=True):
+            asked = amounts[b.limit.unit_index]
+            if asked and (short := _shortfall(b, counter, asked, now_us)) is not None:
                 found.append(short)
         return tuple(found)
 
@@ -115,12 +126,15 @@ class MemoryLimiter:
     ) -> Hold | tuple[Shortfall, ...]:
         """A hold on all limits, or every hard limit that refuses: check and take in one step."""
         short = self.shortfalls(bindings, ask, now_us)
-        refusing = tuple(s for s in short if s.limit.hard)
-        if refusing:
-            return refusing
-        for b in bindings:
-            self._counters[(b.limit.name, b.scope)].hold(amount_of(b.limit.unit, ask), now_us)
-        return _OpenHold(
+        if short:
+            refusing = tuple(s for s in short if s.limit.hard)
+            if refusing:
+                return refusing
+        amounts = amounts_by_unit(ask)
+        counters = self._found(bindings, now_us)
+        for b, counter in zip(bindings, counters, strict=True):
+            counter.hold(amounts[b.limit.unit_index], now_us)
+        return OpenHold(
             call_id,
             now_us,
             attribution,
@@ -128,21 +142,20 @@ class MemoryLimiter:
             ask,
             bindings,
             short,
-            counters=tuple(self._counters[(b.limit.name, b.scope)] for b in bindings),
+            counters=counters,
             revision=self._revision,
         )
 
     def top_up(self, hold: Hold, more: Amounts, now_us: int) -> bool:
         """Raises a hold on its token and money limits, all or none (rule 5)."""
-        opened = _opened(hold)
-        ask = Ask(more, concurrent=0)
+        amounts = amounts_by_unit(Ask(more, concurrent=0))
         metered = [
-            (b, counter, amount_of(b.limit.unit, ask))
-            for b, counter in zip(hold.bindings, opened.counters, strict=True)
-            if b.limit.unit in METERED_UNITS
+            (b, counter, amounts[b.limit.unit_index])
+            for b, counter in zip(hold.bindings, opened_hold(hold).counters, strict=True)
+            if b.metered
         ]
         for b, counter, amount in metered:
-            if b.limit.hard and counter.spent(now_us) + counter.held + amount > b.amount:
+            if b.hard and counter.spent(now_us) + counter.held + amount > b.amount:
                 return False
         for _, counter, amount in metered:
             counter.raise_hold(amount)
@@ -151,9 +164,10 @@ class MemoryLimiter:
 
     def shrink(self, hold: Hold, less: Amounts) -> None:
         """Gives back a top-up that could not be made durable."""
-        for b, counter in zip(hold.bindings, _opened(hold).counters, strict=True):
-            if b.limit.unit in METERED_UNITS:
-                counter.raise_hold(-amount_of(b.limit.unit, Ask(less, concurrent=0)))
+        amounts = amounts_by_unit(Ask(less, concurrent=0))
+        for b, counter in zip(hold.bindings, opened_hold(hold).counters, strict=True):
+            if b.metered:
+                counter.raise_hold(-amounts[b.limit.unit_index])
         hold.ask = Ask(hold.ask.amounts.plus(negative(less)), hold.ask.sessions, hold.ask.concurrent)
 
     def settle(self, hold: Hold, posted: Amounts) -> None:
@@ -196,23 +210,27 @@ class MemoryLimiter:
         found = []
         for b in bindings:
             counter = self._counters.get((b.limit.name, b.scope))
-            if counter is None or counter.end_us <= now_us:
-                continue
-            resets = None if counter.end_us >= NEVER_US else counter.end_us
-            spent = counter.spent(now_us)
-            found.append(
-                CounterView(
-                    b.limit.name,
-                    b.scope,
-                    b.limit.unit.value,
-                    b.amount,
-                    spent,
-                    counter.held,
-                    b.limit.window.text,
-                    resets,
-                )
-            )
+            if counter is not None and counter.end_us > now_us:
+                found.append(_view(b, counter, now_us))
         return found
+
+    def summary(self, hold: Hold, now_us: int) -> Summary:
+        """What a reply says about its limits: the counter that binds first, and the first of requests and tokens."""
+        amounts = amounts_by_unit(hold.ask)
+        first = requests = tokens = None
+        least = float("inf")
+        for b, counter in zip(hold.bindings, opened_hold(hold).counters, strict=True):
+            asked = amounts[b.limit.unit_index]
+            if not asked:
+                continue
+            share = (b.amount - counter.spent(now_us) - counter.held) / asked
+            if share < least:
+                first, least = (b, counter), share
+            if requests is None and b.limit.unit is Unit.REQUESTS:
+                requests = (b, counter)
+            elif tokens is None and b.limit.unit in TOKEN_UNITS:
+                tokens = (b, counter)
+        return Summary(*(None if each is None else _view(*each, now_us) for each in (first, requests, tokens)))
 
     def sweep(self, now_us: int, idle_us: int) -> int:
         """Lets counters leave memory that nothing holds and nobody used for a while. Returns how many left."""
@@ -230,6 +248,8 @@ class MemoryLimiter:
             counter = self._counters.pop(key)
             if counter.end_us > now_us:
                 self._complete_since_us[key[0]] = now_us
+        if gone:
+            self._generation += 1
         return len(gone)
 
     def take_up_sessions(self, opened: Mapping[str, Sequence[int]], now_us: int) -> None:
@@ -241,6 +261,7 @@ class MemoryLimiter:
                     for at_us in times:
                         counter.post(1, at_us)
                     self._counters[(limit.name, scope)] = counter
+        self._generation += 1
 
     def _every_limit(self) -> list[Limit]:
         return [*self._limits, *(limit for own in self._key_limits.values() for limit in own)]
@@ -260,7 +281,26 @@ class MemoryLimiter:
             limit.scope(attribution, session_id),
             limit.amount_for(attribution, session_id),
             self._terms_of(attribution, kinds),
+            hard=limit.hard,
+            metered=limit.unit in METERED_UNITS,
         )
+
+    def _ready(self, bindings: Sequence[Binding], now_us: int) -> bool:
+        return (
+            isinstance(bindings, Bound)
+            and bindings.counters is not None
+            and bindings.generation == self._generation
+            and now_us < bindings.until_us
+        )
+
+    def _found(self, bindings: Sequence[Binding], now_us: int) -> tuple[Counter, ...]:
+        """The counters of loaded bindings."""
+        if isinstance(bindings, Bound) and bindings.counters is not None and bindings.generation == self._generation:
+            return bindings.counters
+        return self._counters_of(bindings)
+
+    def _counters_of(self, bindings: Sequence[Binding]) -> tuple[Counter, ...]:
+        return tuple([self._counters[b.limit.name, b.scope] for b in bindings])
 
     def _present(self, b: Binding, now_us: int, *, fresh_session: bool) -> bool:
         key = (b.limit.name, b.scope)
@@ -305,35 +345,24 @@ class MemoryLimiter:
                 del self._loading[key], self._late[key]
             done.set_result(None)
 
-    def _shortfall(self, b: Binding, asked: int, now_us: int) -> Shortfall | None:
-        counter = self._counters[(b.limit.name, b.scope)]
-        if isinstance(counter, RateCounter):
-            wait_us = counter.retry_after_us(now_us, b.amount) if asked else 0
-            if not wait_us:
-                return None
-            spent = counter.spent(now_us)
-            return Shortfall(b.limit, b.scope, b.amount, spent, 0, asked, now_us + wait_us, wait_us)
-        spent = counter.spent(now_us)
-        if not asked or spent + counter.held + asked <= b.amount:
-            return None
-        resets_us = counter.frees_at_us(asked, b.amount, now_us)
-        return Shortfall(b.limit, b.scope, b.amount, spent, counter.held, asked, resets_us)
-
     def _end(self, hold: Hold, posted: Amounts) -> None:
         if not hold.open:
             return
         hold.open = False
-        opened = _opened(hold)
+        opened = opened_hold(hold)
         booked = Ask(posted, hold.ask.sessions, 0)
+        held, amounts = amounts_by_unit(hold.ask), amounts_by_unit(booked)
         for b, counter in zip(hold.bindings, opened.counters, strict=True):
-            counter.release(amount_of(b.limit.unit, hold.ask))
-            counter.post(amount_of(b.limit.unit, booked), hold.at_us)
+            index = b.limit.unit_index
+            counter.release(held[index])
+            if amounts[index]:
+                counter.post(amounts[index], hold.at_us)
         if self._late or opened.revision != self._revision:
             self._post_elsewhere(hold, opened, booked)
         self._freed.set()
         self._freed = asyncio.Event()
 
-    def _post_elsewhere(self, hold: Hold, opened: "_OpenHold", booked: Ask) -> None:
+    def _post_elsewhere(self, hold: Hold, opened: OpenHold, booked: Ask) -> None:
         """A settlement also counts on counters that came up after its hold, and on those being loaded right now."""
         known = {id(counter) for counter in opened.counters}
         for b in self.bindings(hold.attribution, hold.session_id):
@@ -346,30 +375,23 @@ class MemoryLimiter:
                 counter.post(amount_of(b.limit.unit, booked), hold.at_us)
 
 
-class _OpenHold(Hold):
-    """A hold with the counters it lies on; a counter that rolled over since is still the one to release."""
-
-    __slots__ = ("counters", "revision")
-
-    def __init__(
-        self,
-        call_id: str,
-        at_us: int,
-        attribution: Attribution,
-        session_id: str,
-        ask: Ask,
-        bindings: tuple[Binding, ...],
-        warnings: tuple[Shortfall, ...],
-        *,
-        counters: tuple[Counter, ...],
-        revision: int,
-    ) -> None:
-        super().__init__(call_id, at_us, attribution, session_id, ask, bindings, warnings)
-        self.counters = counters
-        self.revision = revision
+def _shortfall(b: Binding, counter: Counter, asked: int, now_us: int) -> Shortfall | None:
+    if isinstance(counter, RateCounter):
+        wait_us = counter.retry_after_us(now_us, b.amount)
+        if not wait_us:
+            return None
+        spent = counter.spent(now_us)
+        return Shortfall(b.limit, b.scope, b.amount, spent, 0, asked, now_us + wait_us, wait_us)
+    spent = counter.spent(now_us)
+    if spent + counter.held + asked <= b.amount:
+        return None
+    resets_us = counter.frees_at_us(asked, b.amount, now_us)
+    return Shortfall(b.limit, b.scope, b.amount, spent, counter.held, asked, resets_us)
 
 
-def _opened(hold: Hold) -> _OpenHold:
-    if not isinstance(hold, _OpenHold):
-        raise TypeError("this hold was not taken here")
-    return hold
+def _view(b: Binding, counter: Counter, now_us: int) -> CounterView:
+    resets_us = None if counter.end_us >= NEVER_US else counter.end_us
+    spent = counter.spent(now_us)
+    return CounterView(
+        b.limit.name, b.scope, b.limit.unit.value, b.amount, spent, counter.held, b.limit.window.text, resets_us
+    )

@@ -20,14 +20,6 @@ def same_view(old: Limit | None, new: Limit) -> bool:
     return all(getattr(old, name) == getattr(new, name) for name in view)
 
 
-def sessional(limit: Limit) -> bool:
-    return (
-        limit.each == "session"
-        or any(kind == "session" for kind, _ in limit.where)
-        or any(subject.startswith("session:") for subject, _ in limit.overrides)
-    )
-
-
 def recorded_kind(kind: str, attribution: Attribution) -> str:
     return attribution.value(OPENER).partition(":")[0] if kind == OPENER else kind
 

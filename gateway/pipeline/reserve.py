@@ -231,7 +231,6 @@ async def _write_down(plane: Plane, live: LiveSession, ask: ModelAsk, reserved: 
         policy_version=plane.policy.version,
         rule=rule,
         request_digest=ask.request_digest.hex(),
-        limits=tuple(b.limit.name for b in hold.bindings),
         warnings=tuple(s.limit.name for s in hold.warnings),
     )
     await commit_hold(plane, live, hold, placed)

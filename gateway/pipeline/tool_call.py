@@ -16,7 +16,7 @@ from gateway.core.record import CallRecord
 from gateway.core.session import IMPLICIT, MarkRefused, mark_of
 from gateway.core.tool import ToolAsk, ToolDone
 from gateway.core.upstream import UpstreamError
-from gateway.pipeline.answer import binds_first, view_object
+from gateway.pipeline.answer import view_object
 from gateway.pipeline.authorize import authorize_tool, local_time, session_attributes
 from gateway.pipeline.chat import judge
 from gateway.pipeline.denied import Trail, denied
@@ -92,7 +92,7 @@ async def _line(
         hold = await _hold(plane, live, attribution, ask, trail.call_id)
         await commit_hold(plane, live, hold, _placed(plane, live, hold, ask, digest, decision.rule))
         result = await _send(plane, live, hold, ask, send)
-        first = binds_first(plane.limiter.view(hold.bindings, plane.clock.now_us()), hold.ask)
+        first = plane.limiter.summary(hold, plane.clock.now_us()).first
         return ToolDone(result, hold.call_id, live.id, None if first is None else view_object(first))
     finally:
         plane.sessions.leave(live, plane.clock.now_us())
@@ -149,7 +149,6 @@ def _placed(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, digest: b
         policy_version=plane.policy.version,
         rule=rule,
         request_digest=digest.hex(),
-        limits=tuple(b.limit.name for b in hold.bindings),
         warnings=tuple(s.limit.name for s in hold.warnings),
     )
 

@@ -1,0 +1,62 @@
+"""The limits that bind one kind of call, with the counters they were last found on.
+
+It is a tuple of `Binding`s for everybody else; the limiter keeps beside it what saves looking things up again: counters,
+and until when they are the right ones.
+"""
+
+from collections.abc import Iterable
+
+from gateway.core.attribution import Attribution
+from gateway.core.budget import Ask, Shortfall
+from gateway.core.counter import Counter
+from gateway.core.hold import Binding, Hold
+
+
+class Bound(tuple[Binding, ...]):
+    """`counters` stand in the order of the bindings, None = must be found again. They are right before `until_us`, as
+    long as the limiter's `generation` (reloads, evictions) is the same."""
+
+    counters: tuple[Counter, ...] | None
+    until_us: int
+    generation: int
+
+    def __new__(cls, bindings: Iterable[Binding]) -> "Bound":
+        made = super().__new__(cls, bindings)
+        made.counters = None
+        made.until_us = 0
+        made.generation = -1
+        return made
+
+    def found(self, counters: tuple[Counter, ...], generation: int) -> None:
+        self.counters = counters
+        self.until_us = min((counter.end_us for counter in counters), default=0)
+        self.generation = generation
+
+
+class OpenHold(Hold):
+    """A hold with the counters it lies on; a counter that rolled over since is still the one to release."""
+
+    __slots__ = ("counters", "revision")
+
+    def __init__(
+        self,
+        call_id: str,
+        at_us: int,
+        attribution: Attribution,
+        session_id: str,
+        ask: Ask,
+        bindings: tuple[Binding, ...],
+        warnings: tuple[Shortfall, ...],
+        *,
+        counters: tuple[Counter, ...],
+        revision: int,
+    ) -> None:
+        super().__init__(call_id, at_us, attribution, session_id, ask, bindings, warnings)
+        self.counters = counters
+        self.revision = revision
+
+
+def opened_hold(hold: Hold) -> OpenHold:
+    if not isinstance(hold, OpenHold):
+        raise TypeError("this hold was not taken here")
+    return hold
