@@ -66,6 +66,8 @@ class Reply:
 
     async def messages(self, cursor: Cursor | None = None) -> AsyncIterator[Message]:
         """The JSON-RPC messages in the order of their coming. Raises UpstreamInvalid where they are not such."""
+        if self.status == 202:
+            return
         if self.content_type == "application/json":
             yield parse_message(await self.body())
         elif self.content_type == "text/event-stream":
@@ -77,7 +79,7 @@ class Reply:
                         cursor.retry_s = cursor.retry_s if event.retry is None else event.retry / 1000
                     if event.data and event.event == "message":
                         yield parse_message(event.data.encode())
-        elif self.status != 202:
+        else:
             raise UpstreamInvalid("the reply is neither JSON nor a stream of events")
 
 

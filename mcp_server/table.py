@@ -7,7 +7,7 @@ error; of two tools with one name the second is left out.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mcp_server.naming import SEPARATOR, canonical_name, offered_name
+from gateway.core.tool_name import SEPARATOR, canonical, shorten
 from mcp_server.upstream.listing import Listing, ToolDefinition
 from mcp_server.upstream.tool_server import ToolServer
 
@@ -37,11 +37,9 @@ class ToolTable:
                 self._add(name, definition)
 
     def _add(self, name: str, definition: ToolDefinition) -> None:
-        canonical = canonical_name(name, definition.name)
-        offered = offered_name(canonical)
-        entry = Entry(self._servers[name], definition.name, canonical, offered, definition)
-        if offered not in self._by_offered:
-            self._by_offered[offered] = entry
+        entry = _entry(self._servers[name], definition.name, definition)
+        if entry.offered not in self._by_offered:
+            self._by_offered[entry.offered] = entry
             self._by_server[name][definition.name] = entry
 
     def entries(self, server: str | None) -> Iterator[Entry]:
@@ -59,5 +57,9 @@ class ToolTable:
                 return None
         if server not in self.missing or not name:
             return None
-        canonical = canonical_name(server, name)
-        return Entry(self._servers[server], name, canonical, offered_name(canonical), None)
+        return _entry(self._servers[server], name, None)
+
+
+def _entry(server: ToolServer, tool: str, definition: ToolDefinition | None) -> Entry:
+    full = canonical(server.config.name, tool)
+    return Entry(server, tool, full, shorten(full), definition)

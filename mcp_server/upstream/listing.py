@@ -99,15 +99,11 @@ def _fault(name: str, raw: dict[str, Any], found: Mapping[str, ToolDefinition]) 
 
 def deeper_than(value: Any, depth: int) -> bool:
     level = [value]
-    for _ in range(depth):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
+    for _ in range(depth + 1):
+        level = [item for item in level if isinstance(item, dict | list)]
         if not level:
             return False
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
     return True
 
 

@@ -15,6 +15,7 @@ from gateway.core.upstream import UpstreamFailed
 
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 POLL_S = 0.02
+EXIT_POLL_S = 0.1
 
 
 async def start(command: tuple[str, ...], env: Mapping[str, str], cwd: str | None) -> asyncio.subprocess.Process:
@@ -35,23 +36,24 @@ async def start(command: tuple[str, ...], env: Mapping[str, str], cwd: str | Non
         raise UpstreamFailed(f"the program of the tool server could not be started ({reason})", sent=False) from None
 
 
+async def exited(process: asyncio.subprocess.Process) -> None:
+    """Returns when the program itself has ended, though its children may live on and hold its pipes."""
+    while process.returncode is None:  # noqa: ASYNC110 - process.wait() waits for the pipes too
+        await asyncio.sleep(EXIT_POLL_S)
+
+
 async def stop(process: asyncio.subprocess.Process, grace_s: float) -> None:
     """Ends the process and its group; each step has `grace_s` seconds. Nothing of the group is left afterwards."""
     if process.stdin is not None:
         process.stdin.close()
-    await _exited(process, grace_s)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(grace_s):
+            await exited(process)
     for number in (signal.SIGTERM, signal.SIGKILL):
         if not _signal_group(process.pid, number):
             break
         if await _group_gone(process, grace_s):
             break
-
-
-async def _exited(process: asyncio.subprocess.Process, grace_s: float) -> None:
-    # Not process.wait(): that also waits for the pipes, which a grandchild may hold.
-    deadline = asyncio.get_running_loop().time() + grace_s
-    while process.returncode is None and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(POLL_S)
 
 
 async def _group_gone(process: asyncio.subprocess.Process, grace_s: float) -> bool:

@@ -25,7 +25,7 @@ from mcp_types.version import (
 )
 
 from gateway.core.upstream import UpstreamFailed, UpstreamInvalid
-from mcp_server.upstream.http_wire import HttpRefused
+from mcp_server.upstream.http_wire import HttpRefused, SessionLost
 from mcp_server.upstream.wire import Message, OnProgress, RpcError, Wire
 
 CLIENT_INFO: Final = {"name": "comptroller", "version": installed_version("comptroller")}
@@ -53,11 +53,12 @@ class Session:
 
     def __init__(self, wire: Wire, terms: Terms) -> None:
         self._wire = wire
+        self._outdated = False
         self.terms = terms
 
     @property
     def closed(self) -> bool:
-        return self._wire.closed
+        return self._outdated or self._wire.closed
 
     @property
     def stateful(self) -> bool:
@@ -71,10 +72,22 @@ class Session:
         headers: Mapping[str, str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> Message:
-        """The raw result. `headers` are further ones of the protocol (`Mcp-Param-*`), not the client's."""
+        """The raw result. `headers` are further ones of the protocol (`Mcp-Param-*`), not the client's.
+
+        Raises SessionLost where the server turned out to speak another era now: it did nothing with the request.
+        """
         if self.terms.modern:
             params, headers = modern_request(method, params, self.terms.version, headers or {})
-        return await self._wire.request(method, params, headers=headers, on_progress=on_progress)
+        try:
+            return await self._wire.request(method, params, headers=headers, on_progress=on_progress)
+        except HttpRefused as refused:
+            if not self.terms.modern or refused.status not in NOT_MODERN:
+                raise
+        except RpcError as error:
+            if error.code != UNSUPPORTED_PROTOCOL_VERSION:
+                raise
+        self._outdated = True
+        raise SessionLost
 
     async def listen(self) -> bool:
         """Takes in change notifications until their stream ends; False where there is no such stream."""

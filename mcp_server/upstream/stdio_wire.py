@@ -30,6 +30,7 @@ from mcp_server.upstream.wire import (
 CHUNK = 64 * 1024
 PROGRESS_QUEUED_MAX = 64
 ENDS_KEPT = 256
+LAST_WORDS_S = 0.5
 _ID = re.compile(rb'"id"\s*:\s*(\d+)\s*[,}]')
 
 
@@ -71,6 +72,7 @@ class StdioWire:
         self._stopping: asyncio.Task[None] | None = None
         self._reading = asyncio.create_task(self._read())
         self._draining = asyncio.create_task(self._drain_stderr())
+        self._watching = asyncio.create_task(self._watch())
 
     @property
     def pid(self) -> int:
@@ -132,9 +134,10 @@ class StdioWire:
 
     async def _stop(self) -> None:
         await child.stop(self._process, self._stop_grace_s)
-        for task in (self._reading, self._draining):
+        tasks = (self._reading, self._draining, self._watching)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(self._reading, self._draining, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         # A process that left the group may still hold the pipes; nothing public closes the transport then.
         self._process._transport.close()  # type: ignore[attr-defined]
 
@@ -168,6 +171,15 @@ class StdioWire:
                 # Keep both ends: the id of a response stands in one of them.
                 dropped += 1
                 pending = pending[:ENDS_KEPT] + pending[-ENDS_KEPT:]
+        self._ended()
+
+    async def _watch(self) -> None:
+        """Children of a program that ended may hold its pipes, so that reading never ends."""
+        await child.exited(self._process)
+        await asyncio.wait({self._reading}, timeout=LAST_WORDS_S)
+        self._ended()
+
+    def _ended(self) -> None:
         self._end(UpstreamFailed("the tool server has ended", sent=True))
         self._stopping = self._begin_stop()  # it may have left children behind
 

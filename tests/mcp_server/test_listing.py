@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from mcp_types import ToolListChangedNotification
 
-from mcp_server.naming import NAME_LENGTH_MAX, canonical_name, offered_name
+from gateway.core.tool_name import NAME_CHARACTERS_MAX, canonical, shorten
 from mcp_server.upstream.config import ServerConfig
 from tests.mcp_server.governed import TableGovernance
 from tests.mcp_server.serving import at_port, example, free_port, gateway, over_http, raw
@@ -87,8 +87,8 @@ async def test_a_long_name_is_shortened_and_still_called() -> None:
     async with gateway(example(server)) as gate, gate.client() as client:
         names = [tool.name for tool in (await client.list_tools()).tools][5:]
         assert len(names) == len(set(names)) == 3
-        assert all(len(name) <= NAME_LENGTH_MAX for name in names)
-        assert names[0] == offered_name(canonical_name(server, "add_note"))
+        assert all(len(name) <= NAME_CHARACTERS_MAX for name in names)
+        assert names[0] == shorten(canonical(server, "add_note"))
         assert not (await client.call_tool(names[0], {"text": "x"})).is_error
         assert gate.governance.outcomes[0].ask.name == f"{server}__add_note"
 
@@ -126,10 +126,14 @@ async def test_modern_clients_hear_of_changes_of_http_servers(arguments: tuple[s
 
 
 async def test_what_policies_allow_may_change_too() -> None:
-    async with gateway() as gate, gate.client() as client, asyncio.timeout(10):
-        async with client.listen(tools_list_changed=True) as events:
-            gate.front.tools_changed()
-            await anext(aiter(events))
+    async with (
+        asyncio.timeout(10),
+        gateway() as gate,
+        gate.client() as client,
+        client.listen(tools_list_changed=True) as events,
+    ):
+        gate.front.tools_changed()
+        await anext(aiter(events))
 
 
 async def post(url: str, method: str, params: dict[str, Any], path: str = "/mcp", **headers: str) -> Any:
