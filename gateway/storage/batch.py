@@ -1,0 +1,383 @@
+"""One batch of the group commit: entries in, the parameters of one INSERT out.
+
+Rules: what many calls of a batch do to one row (a rollup, a session) is summed here and written once; a batch changes
+the map of open calls as it takes entries and can take that back; an ending of a call that is not open is left out.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.core.audit import Head, Segment, head_mac, link, segment_seal
+from gateway.core.ledger import (
+    AdminChanged,
+    Amounts,
+    CallDenied,
+    CallSettled,
+    CallVoided,
+    Entry,
+    HoldPlaced,
+    HoldRaised,
+    KeySaved,
+    Outcome,
+    Refusals,
+    SessionChanged,
+)
+from gateway.core.session import SessionState
+from gateway.core.usage import Usage
+from gateway.storage import journal
+from gateway.storage.pseudonyms import NameRow, Pseudonyms, Recorded
+
+QUARTER_US = 900 * 1_000_000
+DAY_US = 86_400 * 1_000_000
+OPENED = "opened"
+
+# A row of sums: calls, denied, estimated calls, sessions opened, then the eight figures of `_sums_of`.
+_NOTHING = (0,) * 12
+_NO_AMOUNTS = Amounts()
+
+
+@dataclass(frozen=True, slots=True)
+class MetaSaved:
+    """An installation value; not part of the journal."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanSettled:
+    """The ending of a call whose owner died (rule 8)."""
+
+    call_id: str
+    at_us: int
+    posted: Amounts
+
+
+@dataclass(frozen=True, slots=True)
+class NameErased:
+    """What stands in the journal when a name was taken out of the names table; the pseudonyms tell which."""
+
+    at_us: int
+    actor: str
+    kind: str
+    ids: tuple[str, ...]
+
+
+Written = Entry | MetaSaved | OrphanSettled | NameErased
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A held call as the writer needs it to end it."""
+
+    seq: int
+    at_us: int
+    session_id: str
+    attribution_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The segment that this process begins with its first row."""
+
+    node: str
+    epoch: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.node}-{self.epoch}"
+
+
+OpenCalls = dict[str, OpenCall]
+
+
+class Batch:
+    """`head` is the end of the chain after it. `segment` is what the process writes in, None before its first row."""
+
+    def __init__(
+        self, head: Head, opening: Opening, segment: Segment | None, open_calls: OpenCalls, pseudonyms: Pseudonyms
+    ) -> None:
+        self.before = head
+        self.head = head
+        self.segment = segment
+        self.ignored = 0
+        self._opening = opening
+        self._name = opening.name
+        self._open = open_calls
+        self._pseudonyms = pseudonyms
+        self._seq, self._hash = head.seq, head.hash
+        self._undo: list[tuple[str, OpenCall | None]] = []
+        self._new: dict[str, Recorded] = {}
+        self._names: dict[str, NameRow] = {}
+        self._rows: dict[str, list[tuple[Any, ...]]] = {}
+        self._journal: list[tuple[Any, ...]] = []
+        self._held: list[tuple[Any, ...]] = []
+        self._ended: list[tuple[Any, ...]] = []
+        self._raised: dict[int, str] = {}
+        self._sums: dict[tuple[str, int], list[int]] = {}
+        self._session_sums: dict[tuple[str, str], list[int]] = {}
+        self._sessions: dict[str, tuple[Any, ...]] = {}
+        self._sealed: list[tuple[Any, ...]] = []
+        self._adders: dict[type, Callable[[Any], None]] = {
+            HoldPlaced: self._place,
+            HoldRaised: self._raise,
+            CallSettled: self._settle,
+            CallVoided: self._void,
+            CallDenied: self._deny,
+            Refusals: self._refuse,
+            SessionChanged: self._change_session,
+            AdminChanged: self._administer,
+            KeySaved: self._save_key,
+            MetaSaved: self._remember,
+            OrphanSettled: self._settle_orphan,
+            NameErased: self._erase,
+        }
+
+    @property
+    def empty(self) -> bool:
+        return not (self._journal or self._rows or self._sealed)
+
+    def add(self, entries: Iterable[Written]) -> None:
+        """Raises TypeError or ValueError for entries that cannot be written at all."""
+        for entry in entries:
+            self._adders[type(entry)](entry)
+        self.head = Head(self._seq, self._hash)
+
+    def seal(self, segment: Segment, install_key: bytes) -> None:
+        """Closes the segment of this process, or of one that died, at the end of the chain as it is now."""
+        closed = replace(segment, last_seq=self._seq, last_hash=self._hash)
+        self._sealed.append((closed.name, closed.last_seq, closed.last_hash, segment_seal(install_key, closed)))
+
+    def undo(self) -> None:
+        """Takes back what this batch did to the map of open calls."""
+        for call_id, before in reversed(self._undo):
+            if before is None:
+                self._open.pop(call_id, None)
+            else:
+                self._open[call_id] = before
+        self._undo.clear()
+
+    def written(self) -> None:
+        """The batch is durable."""
+        for recorded in self._new.values():
+            recorded.written = True
+
+    def parameters(self, install_key: bytes) -> tuple[Any, ...]:
+        """In the order of the columns of `intake`."""
+        rows = self._rows
+        for recorded in self._new.values():
+            self._names.update((row[0], row) for row in recorded.names)
+        quarters, days = self._rollups()
+        return (
+            self.before.seq,
+            self.before.hash,
+            self.head.seq,
+            self.head.hash,
+            head_mac(install_key, self.head),
+            self._name,
+            _json(rows.get("segments_opened")),
+            _json(self._sealed),
+            _json(self._journal),
+            _json([(r.id, r.doc, r.terms) for r in self._new.values()]),
+            _json(list(self._names.values())),
+            _json(self._held),
+            _json(list(self._raised.items())),
+            _json(self._ended),
+            _json(rows.get("denied")),
+            _json(quarters + days),
+            _json([(*key, *sums) for key, sums in self._session_sums.items()]),
+            _json(list(self._sessions.values())),
+            _json(rows.get("session_opens")),
+            _json(rows.get("keys")),
+            _json(rows.get("meta")),
+        )
+
+    def _rollups(self) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        days: dict[tuple[str, int], list[int]] = {}
+        for (attribution_id, bucket_us), sums in self._sums.items():
+            _add(days, (attribution_id, bucket_us - bucket_us % DAY_US), sums)
+        return (
+            [(key[0], 900, key[1], *sums) for key, sums in self._sums.items()],
+            [(key[0], 86_400, key[1], *sums) for key, sums in days.items()],
+        )
+
+    def _write(self, at_us: int, kind: str, subject: str, doc: str) -> int:
+        if self.segment is None:
+            self._begin_segment(at_us)
+        self._seq += 1
+        self._hash = link(self._hash, self._seq, self._name, at_us, kind, subject, doc)
+        self._journal.append((self._seq, at_us, kind, subject, doc, self._hash))
+        return self._seq
+
+    def _begin_segment(self, at_us: int) -> None:
+        opening = self._opening
+        self.segment = Segment(opening.name, self._seq + 1, self._hash)
+        self._row("segments_opened", (opening.name, opening.node, opening.epoch, self._seq + 1, self._hash))
+        doc = journal.text({"node": opening.node, "epoch": opening.epoch})
+        self._write(at_us, journal.SEGMENT, opening.name, doc)
+
+    def _row(self, column: str, row: tuple[Any, ...]) -> None:
+        self._rows.setdefault(column, []).append(row)
+
+    def _record(self, recorded: Recorded) -> str:
+        if not recorded.written:
+            self._new[recorded.id] = recorded
+        return recorded.id
+
+    def _count(self, call: OpenCall, attribution_id: str, sums: tuple[int, ...], at_us: int) -> None:
+        _add(self._sums, (attribution_id, call.at_us - call.at_us % QUARTER_US), sums)
+        key = (call.session_id, attribution_id)
+        row = self._session_sums.get(key)
+        if row is None:
+            self._session_sums[key] = [at_us, *sums]
+            return
+        row[0] = max(row[0], at_us)
+        for index, value in enumerate(sums, start=1):
+            row[index] += value
+
+    def _place(self, entry: HoldPlaced) -> None:
+        if entry.call_id in self._open:
+            raise ValueError(f"call {entry.call_id} is held already")
+        recorded = self._pseudonyms.recorded(entry.attribution)
+        doc = journal.held(entry, recorded, self._pseudonyms, self._names)
+        seq = self._write(entry.at_us, journal.HELD, entry.call_id, doc)
+        attribution_id = self._record(recorded)
+        self._held.append((seq, entry.call_id, entry.at_us, entry.session_id, attribution_id, entry.kind))
+        self._undo.append((entry.call_id, None))
+        self._open[entry.call_id] = OpenCall(seq, entry.at_us, entry.session_id, attribution_id)
+
+    def _raise(self, entry: HoldRaised) -> None:
+        call = self._open.get(entry.call_id)
+        if call is None:
+            self.ignored += 1
+            return
+        self._write(entry.at_us, journal.RAISED, entry.call_id, journal.raised(entry))
+        self._raised[call.seq] = journal.text(entry.held)
+
+    def _settle(self, entry: CallSettled) -> None:
+        call = self._end(entry.call_id)
+        if call is None:
+            return
+        attribution_id = self._record(self._pseudonyms.recorded(entry.attribution))
+        doc = journal.settled(entry, attribution_id)
+        self._write(entry.at_us, journal.SETTLED, entry.call_id, doc)
+        meters = journal.text(entry.meters)
+        head = (entry.at_us, attribution_id, entry.outcome, entry.estimated, entry.status, meters)
+        self._post(call, head, entry.posted, entry.usage)
+
+    def _settle_orphan(self, entry: OrphanSettled) -> None:
+        call = self._end(entry.call_id)
+        if call is None:
+            return
+        doc = {"attribution": call.attribution_id, "outcome": Outcome.ORPHAN, "estimated": Outcome.ORPHAN}
+        self._write(entry.at_us, journal.SETTLED, entry.call_id, journal.text({**doc, "posted": entry.posted}))
+        head = (entry.at_us, call.attribution_id, Outcome.ORPHAN, Outcome.ORPHAN, None, None)
+        self._post(call, head, entry.posted, None)
+
+    def _post(self, call: OpenCall, head: tuple[Any, ...], posted: Amounts, usage: Usage | None) -> None:
+        sums = _sums_of(posted, usage)
+        self._ended.append((call.seq, "settled", *head, *sums))
+        at_us, attribution_id, _, estimated = head[:4]
+        self._count(call, attribution_id, (1, 0, int(estimated is not None), 0, *sums), at_us)
+
+    def _void(self, entry: CallVoided) -> None:
+        call = self._end(entry.call_id)
+        if call is None:
+            return
+        self._write(entry.at_us, journal.VOIDED, entry.call_id, journal.voided(entry))
+        head = (entry.at_us, call.attribution_id, None, None, entry.status, None)
+        self._ended.append((call.seq, "voided", *head, *_sums_of(_NO_AMOUNTS, None)))
+
+    def _end(self, call_id: str) -> OpenCall | None:
+        call = self._open.pop(call_id, None)
+        if call is None:
+            self.ignored += 1
+        else:
+            self._undo.append((call_id, call))
+        return call
+
+    def _deny(self, entry: CallDenied) -> None:
+        recorded = self._pseudonyms.recorded(entry.attribution)
+        doc = journal.denied(entry, recorded, self._pseudonyms, self._names)
+        seq = self._write(entry.at_us, journal.DENIED, entry.call_id, doc)
+        attribution_id = self._record(recorded)
+        where = (entry.at_us, entry.session_id, attribution_id, entry.kind)
+        self._row("denied", (seq, entry.call_id, *where, entry.code, entry.count))
+        call = OpenCall(seq, entry.at_us, entry.session_id, attribution_id)
+        self._count(call, attribution_id, (0, entry.count, *_NOTHING[2:]), entry.at_us)
+
+    def _refuse(self, entry: Refusals) -> None:
+        self._write(entry.at_us, journal.REFUSALS, "", journal.refusals(entry))
+
+    def _change_session(self, entry: SessionChanged) -> None:
+        session = entry.session
+        recorded = None if entry.attribution is None else self._pseudonyms.recorded(entry.attribution)
+        doc = journal.session(entry, recorded, self._pseudonyms, self._names)
+        self._write(entry.at_us, journal.SESSION, session.id, doc)
+        self._sessions[session.id] = (
+            session.id,
+            session.key_id,
+            session.mark.kind,
+            self._client(session.mark.client_id),
+            self._client(session.mark.agent_part),
+            SessionState(session.state).value,
+            session.opened_at_us,
+            session.run_started_us,
+            session.last_active_us,
+            self._pseudonyms.hide(session.reason, entry.attribution, self._names),
+        )
+        if recorded is None:
+            return
+        attribution_id = self._record(recorded)
+        if entry.action == OPENED:
+            self._row("session_opens", (attribution_id, entry.at_us, session.id))
+            opened = OpenCall(0, entry.at_us, session.id, attribution_id)
+            self._count(opened, attribution_id, (0, 0, 0, 1, *_NOTHING[4:]), entry.at_us)
+
+    def _client(self, client_id: str) -> str:
+        found = self._pseudonyms.client(client_id)
+        if found:
+            self._names[found] = (found, "session", client_id)
+        return found
+
+    def _administer(self, entry: AdminChanged) -> None:
+        subject, doc = journal.admin(entry, self._pseudonyms, self._names)
+        self._write(entry.at_us, journal.ADMIN, subject, doc)
+
+    def _save_key(self, entry: KeySaved) -> None:
+        self._write(entry.at_us, journal.KEY, entry.key.id, journal.key(entry, self._pseudonyms, self._names))
+        self._row("keys", (entry.key.id, entry.key.digest, journal.key_document(entry.key)))
+
+    def _remember(self, entry: MetaSaved) -> None:
+        self._row("meta", (entry.name, entry.value))
+
+    def _erase(self, entry: NameErased) -> None:
+        doc = {"action": "name.erase", "actor": self._pseudonyms.hide(entry.actor, None, self._names)}
+        self._write(entry.at_us, journal.ADMIN, entry.kind, journal.text({**doc, "detail": {"ids": entry.ids}}))
+
+
+def _sums_of(posted: Amounts, usage: Usage | None) -> tuple[int, ...]:
+    return (
+        posted.input_tokens,
+        posted.cached_input_tokens,
+        posted.output_tokens,
+        posted.usd_micros,
+        posted.requests,
+        posted.tool_calls,
+        0 if usage is None else usage.cache_write_tokens,
+        0 if usage is None else usage.reasoning_tokens,
+    )
+
+
+def _add(rows: dict[tuple[str, int], list[int]], key: tuple[str, int], sums: Iterable[int]) -> None:
+    row = rows.get(key)
+    if row is None:
+        rows[key] = list(sums)
+        return
+    for index, value in enumerate(sums):
+        row[index] += value
+
+
+def _json(rows: list[tuple[Any, ...]] | None) -> str | None:
+    return journal.text(rows) if rows else None

@@ -1,0 +1,132 @@
+"""The books of one node in one SQLite file: what `gateway.ports.Books` asks for."""
+
+import logging
+import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import aiosqlite
+import orjson
+
+from gateway.core.attribution import Attribution
+from gateway.core.identity import VirtualKey
+from gateway.core.ledger import Entry
+from gateway.core.report import Totals, TotalsAsk
+from gateway.core.session import Session
+from gateway.storage import database, stored
+from gateway.storage.batch import MetaSaved
+from gateway.storage.files import BooksRefused, FileLock, install_key, prepare_directory
+from gateway.storage.pseudonyms import PSEUDONYM, Pseudonyms, Terms, reveal
+from gateway.storage.recovery import recover
+from gateway.storage.writer import Writer
+
+
+class SqliteBooks:
+    """See `gateway.ports.Books`. Made by `open`; `close` it in the end.
+
+    `orphans` = how many calls of a dead process were settled at start; `reports` reads the same file.
+    """
+
+    def __init__(
+        self, lock: FileLock, connection: aiosqlite.Connection, writer: Writer, pseudonyms: Pseudonyms, orphans: int
+    ) -> None:
+        self.orphans = orphans
+        self._lock = lock
+        self._connection = connection
+        self._writer = writer
+        self._pseudonyms = pseudonyms
+
+    @classmethod
+    async def open(cls, path: str | Path, *, node: str, now_us: int) -> "SqliteBooks":
+        """Opens the books, makes them if there are none, settles what a dead process left. Raises BooksRefused."""
+        path = Path(path)
+        # At this level the driver would log every statement with its values.
+        logging.getLogger("aiosqlite").setLevel(logging.WARNING)
+        prepare_directory(path)
+        lock = FileLock(path.with_name(f"{path.name}.lock"))
+        lock.take()
+        try:
+            there = database.exists(path)
+            key = install_key(path.with_name(f"{path.name}.key"), database_exists=there)
+            if not there:
+                database.create(path)
+            connection = await database.open_writer(path)
+        except BaseException:
+            lock.release()
+            raise
+        pseudonyms = Pseudonyms(key)
+        try:
+            found = await recover(connection, key, pseudonyms, node, now_us)
+        except BaseException as error:
+            await connection.close()
+            lock.release()
+            if isinstance(error, sqlite3.Error):
+                raise BooksRefused(f"{path} cannot be continued: {error}") from error
+            raise
+        writer = Writer(connection, key, pseudonyms, found.head, found.opening, found.segment)
+        writer.start()
+        return cls(lock, connection, writer, pseudonyms, found.orphans)
+
+    async def close(self) -> bool:
+        """Writes what waits, seals the segment, lets go of the file. Returns whether everything could be written."""
+        try:
+            return await self._writer.close()
+        finally:
+            await self._connection.close()
+            self._lock.release()
+
+    async def commit(self, *entries: Entry) -> None:
+        await self._writer.commit(entries)
+
+    def post(self, *entries: Entry) -> None:
+        self._writer.post(entries)
+
+    @property
+    def behind(self) -> bool:
+        return self._writer.behind
+
+    def recorded_terms(self, attribution: Attribution, kinds: Sequence[str]) -> Terms:
+        """The terms of a TotalsAsk, as stored: pseudonyms for names, the id for `key`, the set of roles for `role`,
+        one role for `role:<name>`."""
+        return self._pseudonyms.terms(attribution, kinds)
+
+    async def totals(self, asks: Sequence[TotalsAsk]) -> list[Totals]:
+        return await self._writer.totals(asks)
+
+    async def find_session(self, key_id: str, mark_kind: str, client_id: str) -> Session | None:
+        mark = (key_id, mark_kind, self._pseudonyms.client(client_id))
+        found = await self._session(stored.SELECT_SESSION_BY_MARK, mark)
+        # Whoever asks knows the client's id, also where its name was erased.
+        return None if found is None else replace(found, mark=replace(found.mark, client_id=client_id))
+
+    async def session(self, session_id: str) -> Session | None:
+        return await self._session(stored.SELECT_SESSION_BY_ID, (session_id,))
+
+    async def sessions_opened(self, since_us: int) -> Mapping[str, Sequence[int]]:
+        found: defaultdict[str, list[int]] = defaultdict(list)
+        for at_us, agent, key in await self._writer.read(stored.SELECT_OPENINGS, (since_us,)):
+            found[f"key:{key}" if agent is None else f"agent:{agent}"].append(at_us)
+        return dict(found)
+
+    async def keys(self) -> list[VirtualKey]:
+        return [stored.key_of(*row) for row in await self._writer.read(stored.SELECT_KEYS)]
+
+    async def remember(self, name: str, value: str) -> None:
+        await self._writer.commit([MetaSaved(name, value)])
+
+    async def recall(self, name: str) -> str | None:
+        rows = await self._writer.read(stored.SELECT_META, (name,))
+        return rows[0][0] if rows else None
+
+    async def _session(self, sql: str, parameters: Sequence[str]) -> Session | None:
+        rows = await self._writer.read(sql, parameters)
+        if not rows:
+            return None
+        found = stored.session_of(rows[0])
+        pseudonyms = PSEUDONYM.findall(found.reason)
+        if not pseudonyms:
+            return found
+        names = dict(await self._writer.read(stored.SELECT_NAMES, (orjson.dumps(pseudonyms).decode(),)))
+        return replace(found, reason=reveal(found.reason, names))

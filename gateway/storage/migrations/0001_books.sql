@@ -1,0 +1,338 @@
+-- The books. The journal is the truth and only grows; every other table is derived from it or names things in it.
+-- All writing goes through the view `intake`: one INSERT is one batch, one transaction, one fsync.
+BEGIN IMMEDIATE;
+
+CREATE TABLE schema_version (
+    version    INTEGER PRIMARY KEY,
+    applied_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+) STRICT;
+
+-- One process from start to end. `seal` is an HMAC over its bounds, so that it can be dropped and the rest still verified.
+CREATE TABLE segments (
+    segment       TEXT PRIMARY KEY,
+    node          TEXT NOT NULL,
+    epoch         INTEGER NOT NULL UNIQUE,
+    first_seq     INTEGER NOT NULL,
+    previous_hash TEXT NOT NULL,
+    last_seq      INTEGER,
+    last_hash     TEXT,
+    seal          TEXT,
+    dropped       INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- `subject` is the call, session or key that a row is about.
+CREATE TABLE journal (
+    seq     INTEGER PRIMARY KEY,
+    segment TEXT NOT NULL,
+    at_us   INTEGER NOT NULL,
+    kind    TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    doc     TEXT NOT NULL,
+    hash    TEXT NOT NULL
+) STRICT;
+
+-- A call begins once and ends once, whatever the program does.
+CREATE UNIQUE INDEX journal_subject ON journal (
+    subject,
+    CASE kind
+        WHEN 'held' THEN -2 WHEN 'denied' THEN -2
+        WHEN 'settled' THEN -1 WHEN 'voided' THEN -1 WHEN 'expired' THEN -1
+        ELSE seq
+    END
+);
+
+CREATE TRIGGER journal_is_never_changed BEFORE UPDATE ON journal
+BEGIN
+    SELECT RAISE(ABORT, 'the journal is append-only');
+END;
+
+CREATE TRIGGER journal_is_never_cut BEFORE DELETE ON journal
+WHEN NOT EXISTS (SELECT 1 FROM segments WHERE segment = OLD.segment AND dropped = 1 AND seal IS NOT NULL)
+BEGIN
+    SELECT RAISE(ABORT, 'the journal is append-only');
+END;
+
+-- The end of the chain, one row. `mac` is an HMAC with the install key, which is not in this file.
+CREATE TABLE head (
+    one  INTEGER PRIMARY KEY CHECK (one = 1),
+    seq  INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    mac  TEXT NOT NULL
+) STRICT;
+
+-- Whom calls are booked on: pseudonyms and plain values. `id` is a digest of `doc`.
+CREATE TABLE attributions (
+    id  TEXT PRIMARY KEY,
+    doc TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE attribution_terms (
+    kind           TEXT NOT NULL,
+    value          TEXT NOT NULL,
+    attribution_id TEXT NOT NULL REFERENCES attributions (id),
+    PRIMARY KEY (kind, value, attribution_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attribution_terms_of ON attribution_terms (attribution_id, kind, value);
+
+-- The only place with names of people, teams, programs and clients' session ids. A row can be erased.
+CREATE TABLE names (
+    id   TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX names_by_name ON names (name, kind);
+
+-- One row per held or denied call; `seq` is that of its first journal row. `raised` holds the amounts after a top-up.
+CREATE TABLE calls (
+    seq                 INTEGER PRIMARY KEY,
+    call_id             TEXT NOT NULL UNIQUE,
+    started_at_us       INTEGER NOT NULL,
+    session_id          TEXT NOT NULL,
+    attribution_id      TEXT NOT NULL REFERENCES attributions (id),
+    kind                TEXT NOT NULL,
+    state               TEXT NOT NULL CHECK (state IN ('held', 'settled', 'voided', 'expired', 'denied')),
+    raised              TEXT,
+    ended_at_us         INTEGER,
+    outcome             TEXT,
+    estimated           TEXT,
+    status              INTEGER,
+    meters              TEXT,
+    denied              INTEGER NOT NULL DEFAULT 0,
+    input_tokens        INTEGER NOT NULL DEFAULT 0,
+    cached_input_tokens INTEGER NOT NULL DEFAULT 0,
+    output_tokens       INTEGER NOT NULL DEFAULT 0,
+    usd_micros          INTEGER NOT NULL DEFAULT 0,
+    requests            INTEGER NOT NULL DEFAULT 0,
+    tool_calls          INTEGER NOT NULL DEFAULT 0,
+    cache_write_tokens  INTEGER NOT NULL DEFAULT 0,
+    reasoning_tokens    INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX calls_by_attribution ON calls (attribution_id, started_at_us);
+CREATE INDEX calls_by_session ON calls (session_id, started_at_us);
+CREATE INDEX calls_held ON calls (seq) WHERE state = 'held';
+
+-- Sums of ended calls by the time of their hold: grain_s is 900 (a quarter of an hour) or 86400 (a day in UTC).
+CREATE TABLE rollups (
+    attribution_id      TEXT NOT NULL,
+    grain_s             INTEGER NOT NULL,
+    bucket_us           INTEGER NOT NULL,
+    calls               INTEGER NOT NULL,
+    denied              INTEGER NOT NULL,
+    estimated_calls     INTEGER NOT NULL,
+    sessions_opened     INTEGER NOT NULL,
+    input_tokens        INTEGER NOT NULL,
+    cached_input_tokens INTEGER NOT NULL,
+    output_tokens       INTEGER NOT NULL,
+    usd_micros          INTEGER NOT NULL,
+    requests            INTEGER NOT NULL,
+    tool_calls          INTEGER NOT NULL,
+    cache_write_tokens  INTEGER NOT NULL,
+    reasoning_tokens    INTEGER NOT NULL,
+    PRIMARY KEY (attribution_id, grain_s, bucket_us)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE session_rollups (
+    session_id          TEXT NOT NULL,
+    attribution_id      TEXT NOT NULL,
+    last_at_us          INTEGER NOT NULL,
+    calls               INTEGER NOT NULL,
+    denied              INTEGER NOT NULL,
+    estimated_calls     INTEGER NOT NULL,
+    sessions_opened     INTEGER NOT NULL,
+    input_tokens        INTEGER NOT NULL,
+    cached_input_tokens INTEGER NOT NULL,
+    output_tokens       INTEGER NOT NULL,
+    usd_micros          INTEGER NOT NULL,
+    requests            INTEGER NOT NULL,
+    tool_calls          INTEGER NOT NULL,
+    cache_write_tokens  INTEGER NOT NULL,
+    reasoning_tokens    INTEGER NOT NULL,
+    PRIMARY KEY (session_id, attribution_id)
+) STRICT, WITHOUT ROWID;
+
+-- `client` and `agent_part` are pseudonyms of what the client sent.
+CREATE TABLE sessions (
+    id             TEXT PRIMARY KEY,
+    key_id         TEXT NOT NULL,
+    mark_kind      TEXT NOT NULL,
+    client         TEXT NOT NULL,
+    agent_part     TEXT NOT NULL,
+    state          TEXT NOT NULL,
+    opened_at_us   INTEGER NOT NULL,
+    run_started_us INTEGER NOT NULL,
+    last_active_us INTEGER NOT NULL,
+    reason         TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_by_mark ON sessions (key_id, mark_kind, client, opened_at_us);
+
+CREATE TABLE session_opens (
+    attribution_id TEXT NOT NULL,
+    at_us          INTEGER NOT NULL,
+    session_id     TEXT NOT NULL,
+    PRIMARY KEY (attribution_id, at_us, session_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX session_opens_by_time ON session_opens (at_us);
+
+-- `doc` is the key with its names, without its digest.
+CREATE TABLE keys (
+    id     TEXT PRIMARY KEY,
+    digest TEXT NOT NULL UNIQUE,
+    doc    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Sessions with what clients called them, and with the last end of a call as their last activity.
+CREATE VIEW sessions_shown AS
+SELECT
+    s.id, s.key_id, s.mark_kind, coalesce(client.name, s.client) AS client_id, coalesce(part.name, s.agent_part) AS agent_part,
+    s.state, s.opened_at_us, s.run_started_us,
+    max(
+        s.last_active_us, coalesce((SELECT max(r.last_at_us) FROM session_rollups AS r WHERE r.session_id = s.id), 0)
+    ) AS last_active_us,
+    s.reason, s.client
+FROM sessions AS s
+LEFT JOIN names AS client ON client.id = s.client
+LEFT JOIN names AS part ON part.id = s.agent_part;
+
+-- One row put in here is one batch. Every column but the first six is a JSON array of rows, or null.
+CREATE VIEW intake AS
+SELECT
+    0 AS previous_seq, '' AS previous_hash, 0 AS seq, '' AS hash, '' AS mac, '' AS segment,
+    '' AS segments_opened, '' AS segments_sealed, '' AS journal, '' AS attributions, '' AS names, '' AS held, '' AS raised,
+    '' AS ended, '' AS denied, '' AS rollups, '' AS session_rollups, '' AS sessions, '' AS session_opens, '' AS keys,
+    '' AS meta
+WHERE FALSE;
+
+CREATE TRIGGER intake_is_booked INSTEAD OF INSERT ON intake
+BEGIN
+    SELECT RAISE(ABORT, 'stale head')
+    WHERE NOT EXISTS (SELECT 1 FROM head WHERE seq = NEW.previous_seq AND hash = NEW.previous_hash);
+
+    INSERT INTO segments (segment, node, epoch, first_seq, previous_hash)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(NEW.segments_opened);
+
+    UPDATE segments SET last_seq = s.value ->> 1, last_hash = s.value ->> 2, seal = s.value ->> 3
+    FROM json_each(NEW.segments_sealed) AS s
+    WHERE segments.segment = s.value ->> 0;
+
+    INSERT INTO journal (seq, segment, at_us, kind, subject, doc, hash)
+    SELECT value ->> 0, NEW.segment, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+    FROM json_each(NEW.journal);
+
+    UPDATE head SET seq = NEW.seq, hash = NEW.hash, mac = NEW.mac WHERE one = 1;
+
+    INSERT INTO attributions (id, doc)
+    SELECT value ->> 0, value ->> 1 FROM json_each(NEW.attributions) WHERE TRUE
+    ON CONFLICT DO NOTHING;
+
+    INSERT INTO attribution_terms (kind, value, attribution_id)
+    SELECT term.value ->> 0, term.value ->> 1, a.value ->> 0
+    FROM json_each(NEW.attributions) AS a, json_each(a.value, '$[2]') AS term
+    WHERE TRUE
+    ON CONFLICT DO NOTHING;
+
+    INSERT INTO names (id, kind, name)
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.names) WHERE TRUE
+    ON CONFLICT DO UPDATE SET name = excluded.name;
+
+    INSERT INTO calls (seq, call_id, started_at_us, session_id, attribution_id, kind, state)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'held'
+    FROM json_each(NEW.held);
+
+    INSERT INTO calls (seq, call_id, started_at_us, session_id, attribution_id, kind, state, outcome, denied)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'denied', value ->> 6, value ->> 7
+    FROM json_each(NEW.denied);
+
+    UPDATE calls SET raised = r.value ->> 1
+    FROM json_each(NEW.raised) AS r
+    WHERE calls.seq = r.value ->> 0;
+
+    UPDATE calls
+    SET
+        state = e.value ->> 1, ended_at_us = e.value ->> 2, attribution_id = e.value ->> 3, outcome = e.value ->> 4,
+        estimated = e.value ->> 5, status = e.value ->> 6, meters = e.value ->> 7, input_tokens = e.value ->> 8,
+        cached_input_tokens = e.value ->> 9, output_tokens = e.value ->> 10, usd_micros = e.value ->> 11,
+        requests = e.value ->> 12, tool_calls = e.value ->> 13, cache_write_tokens = e.value ->> 14,
+        reasoning_tokens = e.value ->> 15
+    FROM json_each(NEW.ended) AS e
+    WHERE calls.seq = e.value ->> 0;
+
+    INSERT INTO rollups (
+        attribution_id, grain_s, bucket_us, calls, denied, estimated_calls, sessions_opened, input_tokens,
+        cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
+    )
+    SELECT
+        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+        value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14
+    FROM json_each(NEW.rollups) WHERE TRUE
+    ON CONFLICT DO UPDATE SET
+        calls = calls + excluded.calls,
+        denied = denied + excluded.denied,
+        estimated_calls = estimated_calls + excluded.estimated_calls,
+        sessions_opened = sessions_opened + excluded.sessions_opened,
+        input_tokens = input_tokens + excluded.input_tokens,
+        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        usd_micros = usd_micros + excluded.usd_micros,
+        requests = requests + excluded.requests,
+        tool_calls = tool_calls + excluded.tool_calls,
+        cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
+
+    INSERT INTO session_rollups (
+        session_id, attribution_id, last_at_us, calls, denied, estimated_calls, sessions_opened, input_tokens,
+        cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
+    )
+    SELECT
+        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+        value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14
+    FROM json_each(NEW.session_rollups) WHERE TRUE
+    ON CONFLICT DO UPDATE SET
+        last_at_us = max(last_at_us, excluded.last_at_us),
+        calls = calls + excluded.calls,
+        denied = denied + excluded.denied,
+        estimated_calls = estimated_calls + excluded.estimated_calls,
+        sessions_opened = sessions_opened + excluded.sessions_opened,
+        input_tokens = input_tokens + excluded.input_tokens,
+        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        usd_micros = usd_micros + excluded.usd_micros,
+        requests = requests + excluded.requests,
+        tool_calls = tool_calls + excluded.tool_calls,
+        cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
+
+    INSERT INTO sessions (
+        id, key_id, mark_kind, client, agent_part, state, opened_at_us, run_started_us, last_active_us, reason
+    )
+    SELECT
+        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+        value ->> 8, value ->> 9
+    FROM json_each(NEW.sessions) WHERE TRUE
+    ON CONFLICT DO UPDATE SET
+        agent_part = excluded.agent_part,
+        state = excluded.state,
+        run_started_us = excluded.run_started_us,
+        last_active_us = max(last_active_us, excluded.last_active_us),
+        reason = excluded.reason;
+
+    INSERT INTO session_opens (attribution_id, at_us, session_id)
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.session_opens) WHERE TRUE
+    ON CONFLICT DO NOTHING;
+
+    INSERT INTO keys (id, digest, doc)
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.keys) WHERE TRUE
+    ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, doc = excluded.doc;
+
+    INSERT INTO meta (name, value)
+    SELECT value ->> 0, value ->> 1 FROM json_each(NEW.meta) WHERE TRUE
+    ON CONFLICT DO UPDATE SET value = excluded.value;
+END;
+
+INSERT INTO head (one, seq, hash, mac) VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', '');
+INSERT INTO schema_version (version) VALUES (1);
+COMMIT;

@@ -1,0 +1,48 @@
+"""Rows of the books read back as the domain's values: sessions and keys."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from gateway.core.identity import KeyLimit, KeyState, VirtualKey
+from gateway.core.session import Session, SessionMark, SessionState
+
+SELECT_SESSION_BY_MARK = """
+SELECT * FROM sessions_shown
+WHERE key_id = ?1 AND mark_kind = ?2 AND client = ?3
+ORDER BY opened_at_us DESC, id DESC
+LIMIT 1
+"""
+SELECT_SESSION_BY_ID = "SELECT * FROM sessions_shown WHERE id = ?1"
+SELECT_OPENINGS = """
+SELECT
+    o.at_us,
+    (SELECT coalesce(n.name, t.value) FROM attribution_terms AS t LEFT JOIN names AS n ON n.id = t.value
+     WHERE t.attribution_id = o.attribution_id AND t.kind = 'agent') AS agent,
+    (SELECT coalesce(n.name, t.value) FROM attribution_terms AS t LEFT JOIN names AS n ON n.id = t.value
+     WHERE t.attribution_id = o.attribution_id AND t.kind = 'key') AS key
+FROM session_opens AS o
+WHERE o.at_us >= ?1
+ORDER BY o.at_us
+"""
+SELECT_KEYS = "SELECT id, digest, doc FROM keys ORDER BY id"
+SELECT_NAMES = "SELECT id, name FROM names WHERE id IN (SELECT value FROM json_each(?1))"
+SELECT_IDS_OF_NAME = "SELECT id FROM names WHERE kind = ?1 AND name = ?2"
+SELECT_META = "SELECT value FROM meta WHERE name = ?1"
+
+
+def session_of(row: Sequence[Any]) -> Session:
+    """From a row of `sessions_shown`; the reason still holds pseudonyms."""
+    session_id, key_id, mark_kind, client_id, agent_part, state, opened, run_started, last_active, reason = row[:10]
+    mark = SessionMark(mark_kind, client_id, agent_part)
+    return Session(session_id, key_id, mark, SessionState(state), opened, run_started, last_active, reason)
+
+
+def key_of(key_id: str, digest: str, document: str) -> VirtualKey:
+    doc = orjson.loads(document)
+    doc["models"] = None if doc["models"] is None else tuple(doc["models"])
+    doc["tools"] = None if doc["tools"] is None else tuple(doc["tools"])
+    doc["limits"] = tuple(KeyLimit(*limit) for limit in doc["limits"])
+    doc["state"] = KeyState(doc["state"])
+    return VirtualKey(id=key_id, digest=digest, **doc)
