@@ -5,7 +5,7 @@ Rule: what is unknown at the top is false for an allow row and true for a deny r
 arguments are not known yet: a row on them counts as the arguments that would let the call pass make it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -198,7 +198,7 @@ def _member(left: object, right: object) -> int:
 
 
 # Where both types are known when the policy is read, a reader gives a value of that type or nothing.
-_COMPARE_PLAIN: dict[str, Callable[[Any, Any], int]] = {
+_COMPARE_PLAIN: Mapping[str, Callable[[Any, Any], int]] = {
     "==": lambda left, right: _TRUE if left == right else _FALSE,
     "!=": lambda left, right: _TRUE if left != right else _FALSE,
     "<": lambda left, right: _TRUE if left < right else _FALSE,
@@ -209,7 +209,7 @@ _COMPARE_PLAIN: dict[str, Callable[[Any, Any], int]] = {
     "not in": lambda left, right: _FALSE if left in right else _TRUE,
 }
 
-_COMPARE: dict[str, Callable[[object, object], int]] = {
+_COMPARE: Mapping[str, Callable[[object, object], int]] = {
     "==": _equal,
     "!=": _unequal,
     "<": _less,

@@ -9,6 +9,7 @@
 Rule: a tree that comes out of here can always be evaluated; nothing of Python is ever evaluated.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.core.condition_schema import Kind, fix_for, kind_of
@@ -19,7 +20,7 @@ DEPTH_MAX = 32
 LIST_ITEMS_MAX = 500
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 _WORDS = ("and", "or", "not", "in", "true", "false")
-_SLIPS = {
+_SLIPS: Mapping[str, str] = {
     "AND": "write `and`",
     "OR": "write `or`",
     "NOT": "write `not`",

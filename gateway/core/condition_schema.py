@@ -4,6 +4,7 @@ Rule: the list is closed. What is not here is an error when the policy is loaded
 """
 
 import difflib
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -21,7 +22,7 @@ class Kind(StrEnum):
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
-ATTRIBUTES: dict[str, Kind] = {
+ATTRIBUTES: Mapping[str, Kind] = {
     "user.name": Kind.STRING,
     "user.groups": Kind.STRINGS,
     "team.name": Kind.STRING,

@@ -5,6 +5,7 @@ A foreign model may change the matcher and the effect over the same request, row
 
 import ast
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.policy.findings import Finding, PolicyInvalid
@@ -13,7 +14,7 @@ from gateway.policy.rows import Rows
 FOREIGN_ROWS_MAX = 200
 FUNCTIONS = ("any_subject", "in_model", "in_tool", "holds")
 
-_FIXED = {
+_FIXED: Mapping[tuple[str, str], str] = {
     ("request_definition", "r"): "subs, model, tool, act, ctx",
     ("policy_definition", "p"): "sub, model, tool, act, cond, eft",
     ("role_definition", "g"): "_, _",

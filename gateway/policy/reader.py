@@ -5,7 +5,7 @@ rule is an error here, with file, line, column and fix.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.core.condition import Condition
@@ -30,7 +30,7 @@ from gateway.policy.row_fields import (
 )
 from gateway.policy.rows import Effect, Link, LinkType, Place, Rows, Rule
 
-_SHAPES = {
+_SHAPES: Mapping[str, tuple[str, ...]] = {
     "p": ("p", "subject", "model", "tool", "action", "condition", "effect"),
     "g": ("g", "principal", "role or team"),
     "g2": ("g2", "model", "group"),
