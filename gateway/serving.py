@@ -1,12 +1,12 @@
-"""The ASGI servers: Hypercorn by default, uvicorn by the extra `[fast]`. Both serve the same application until told to
-stop, and neither logs requests: the canonical line does."""
+"""The ASGI servers: Hypercorn by default, and uvicorn, which the extra `[fast]` makes fast (httptools). Both serve the same
+application until told to stop, and neither logs requests: the canonical line does."""
 
 import asyncio
-import importlib.util
 import socket
 from dataclasses import dataclass, field
 from typing import Any
 
+import uvicorn
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config as HypercornConfig
 
@@ -15,10 +15,6 @@ from gateway.web.edge import AsgiApp
 BACKLOG = 2048
 HYPERCORN_KEEP_ALIVE_S = 75.0
 GRACE_S = 3.0
-
-
-class ServerMissing(RuntimeError):
-    """The server that was asked for is not installed."""
 
 
 @dataclass(slots=True)
@@ -33,9 +29,7 @@ class Serving:
 
 async def listen(app: AsgiApp, serving: Serving, stop: asyncio.Event, now: asyncio.Event, ready: asyncio.Event) -> None:
     """Serves until `now`; after `stop` the node drains while the server still answers. Raises OSError if the port is
-    taken, ServerMissing."""
-    if serving.kind == "uvicorn" and importlib.util.find_spec("uvicorn") is None:
-        raise ServerMissing("uvicorn is not installed; install `comptroller[fast]` or use `--server hypercorn`")
+    taken."""
     bound = _socket(serving)
     serving.bound_port = bound.getsockname()[1]
     try:
@@ -79,27 +73,35 @@ async def _hypercorn(app: AsgiApp, bound: socket.socket, now: asyncio.Event, rea
 
 
 async def _uvicorn(app: AsgiApp, bound: socket.socket, now: asyncio.Event, ready: asyncio.Event) -> None:
-    uvicorn = importlib.import_module("uvicorn")
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         lifespan="off",
         proxy_headers=False,
-        http="httptools",
+        http="auto",
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=int(GRACE_S),
         timeout_keep_alive=75,
     )
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None
-    serving = asyncio.create_task(server._serve([bound]))  # noqa: SLF001 - `serve` would take over our signals
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    ready.set()
+    server = _Uvicorn(config, ready)
+    # `serve` would take over our signals; what it does beside that is this.
+    serving = asyncio.create_task(server._serve([bound]))
     stopping = asyncio.create_task(now.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     server.should_exit = True
     await serving
+
+
+class _Uvicorn(uvicorn.Server):
+    """Tells when it has begun to listen."""
+
+    def __init__(self, config: uvicorn.Config, ready: asyncio.Event) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready.set()

@@ -1,14 +1,16 @@
 """What may be called: model aliases and the deployments behind them. Frozen; a reload makes a new one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.core.identity import ABSENT, Directory
 from gateway.core.limit import Limit
 from gateway.core.loop import LoopRules
-from gateway.core.pricing import Rates
+from gateway.core.money import PICOS_PER_MICRO
+from gateway.core.pricing import Rates, bound
 from gateway.core.session import SessionRules
 from gateway.core.upstream import Timeouts
+from gateway.core.usage import TOKENS_MAX
 
 OUTPUT_TOKENS_ASSUMED = 32_768
 """The output maximum of a model that declares none; it is sent upstream wherever a limit binds."""
@@ -46,11 +48,56 @@ class PricedRates:
 
     rates: Rates
     stated: bool = False
+    _dearest: dict[frozenset[str] | None, "Dearest"] = field(default_factory=dict, compare=False, repr=False)
+
+    def prompt_bound(self, tokens: int, service_tiers: frozenset[str] | None) -> int:
+        """The most that so many tokens of prompt can cost, in micro-USD."""
+        known = self._known(service_tiers)
+        if tokens > known.below_tokens:
+            return bound(tokens, 0, self.rates, service_tiers=service_tiers, audio=False)
+        picos = tokens * known.input_picos + min(tokens, known.input_meters) * (PICOS_PER_MICRO // 2)
+        return picos // PICOS_PER_MICRO + self.rates.request_fee_usd_micros
+
+    def output_picos(self, prompt_tokens: int, service_tiers: frozenset[str] | None) -> int:
+        """The dearest rate of an output token that a request with such a prompt can trigger (rule 6)."""
+        known = self._known(service_tiers)
+        if prompt_tokens <= known.below_tokens:
+            return known.output_picos
+        schedules = self.rates.schedules(service_tiers)
+        return max(at.output_picos for schedule in schedules for at in schedule.within(prompt_tokens))
+
+    def _known(self, service_tiers: frozenset[str] | None) -> "Dearest":
+        found = self._dearest.get(service_tiers)
+        if found is None:
+            found = self._dearest[service_tiers] = _dearest(self.rates, service_tiers)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Dearest:
+    """The dearest usual rates, for prompts that trigger no long-context rates (`below_tokens`)."""
+
+    input_picos: int
+    input_meters: int
+    output_picos: int
+    below_tokens: int
+
+
+def _dearest(rates: Rates, service_tiers: frozenset[str] | None) -> Dearest:
+    schedules = list(rates.schedules(service_tiers))
+    inputs = [schedule.usual.of_input()[:-1] for schedule in schedules]
+    thresholds = [tier.above_input_tokens for schedule in schedules for tier in schedule.long_context]
+    return Dearest(
+        max(max(each) for each in inputs),
+        max(sum(1 for picos in each if picos) for each in inputs),
+        max(schedule.usual.output_picos for schedule in schedules),
+        min(thresholds, default=TOKENS_MAX),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class EstimateRules:
-    """Operator settings of rules 3 and 4. None for `file_tokens`/`audio_tokens` = refuse where a metered limit binds."""
+    """Operator settings of rules 3 and 4; `file_tokens`, `audio_tokens` None = refuse where a metered limit binds."""
 
     min_useful_output: int = 256
     min_useful_output_hidden: int = 4096

@@ -1,7 +1,7 @@
 """The limits that bind one kind of call, with the counters they were last found on.
 
-It is a tuple of `Binding`s for everybody else; the limiter keeps beside it what saves looking things up again: counters,
-and until when they are the right ones.
+It is a tuple of `Binding`s for everybody else; the limiter keeps beside it what saves looking things up again:
+counters, and until when they are the right ones.
 """
 
 from collections.abc import Iterable

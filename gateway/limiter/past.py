@@ -1,4 +1,4 @@
-"""How a counter begins: which stretch of the books it is a view on, what to ask them, and what to make of the answer."""
+"""How a counter begins: which stretch of the books it is a view on, what to ask them, what to make of the answer."""
 
 from gateway.core.attribution import OPENER, Attribution
 from gateway.core.budget import Ask, amount_of

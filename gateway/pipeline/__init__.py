@@ -1,1 +1,1 @@
-"""The data plane: one station of the line a file. edge -> identify -> authorize -> reserve -> forward -> settle -> record."""
+"""The data plane, a station a file: edge -> identify -> authorize -> reserve -> forward -> settle -> record."""

@@ -1,4 +1,4 @@
-"""The straight line of a model call: identify has happened at the edge, then authorize, reserve, forward, settle, record.
+"""The straight line of a model call: identified at the edge, then authorize, reserve, forward, settle, record.
 
 This file holds every branch of the line; the stations hold none of each other's.
 """
@@ -189,7 +189,7 @@ def judge(found: Repetition, action: LoopAction) -> list[str]:
     if action is LoopAction.OFF:
         return []
     state = SessionState.STOPPED if action is LoopAction.STOP else SessionState.PAUSED
-    text = f"This session sent {found.words()} and is {state.value}. Change the approach; a person must resume the session."
+    text = f"This session sent {found.words()} and is {state.value}. Change the approach; a person must resume it."
     raise LoopRefused(Denial(Code.LOOP_DETECTED, text), state)
 
 

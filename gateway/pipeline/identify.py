@@ -1,4 +1,4 @@
-"""Station 1: a credential becomes a caller, or the call is refused. Nothing is looked up for a secret of the wrong shape."""
+"""Station 1: a credential becomes a caller, or the call is refused. A secret of the wrong shape is not looked up."""
 
 from collections.abc import Callable, Mapping
 

@@ -13,7 +13,6 @@ from gateway.pipeline.refusals import RefusalMeter
 from gateway.pipeline.sessions import SessionRegistry
 from gateway.ports import Books, Clock, Ids, Limiter, Policy, Prices, Provider, Telemetry, Tokens
 
-
 TOOL_FORMS_KEPT = 20_000
 
 
@@ -43,7 +42,7 @@ class Plane:
     tool_forms: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def canonical(self, declared: str) -> tuple[str, ...]:
-        """What a tool name in a client's words stands for (rule 19); several names where it is ambiguous, never none."""
+        """What a tool name in a client's words stands for (rule 19); several where it is ambiguous, never none."""
         found = self.tool_forms.get(declared)
         if found is None:
             if len(self.tool_forms) >= TOOL_FORMS_KEPT:

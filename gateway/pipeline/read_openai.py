@@ -1,4 +1,4 @@
-"""From an OpenAI-format body to a `ModelAsk`: what is asked for, how heavy the prompt is, what it looked like last time."""
+"""From an OpenAI-format body to a `ModelAsk`: what is asked for, how heavy the prompt is, which turn it continues."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

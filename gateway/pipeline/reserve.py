@@ -16,7 +16,6 @@ from gateway.core.hold import Binding, Hold
 from gateway.core.ledger import Amounts, CallVoided, Entry, HoldPlaced, SessionChanged
 from gateway.core.limit import METERED_UNITS, Action
 from gateway.core.model_ask import ModelAsk
-from gateway.core.pricing import bound
 from gateway.core.sizing import OutputAsk, Size, least_tokens, money_for, size_output
 from gateway.pipeline.authorize import Granted
 from gateway.pipeline.plane import Plane
@@ -64,7 +63,7 @@ async def reserve_model(
 
 
 async def commit_hold(plane: Plane, live: LiveSession, hold: Hold, placed: HoldPlaced) -> None:
-    """Makes a hold durable, with the opening of its session; gives it back and refuses if the books cannot be written."""
+    """Makes a hold durable, with the opening of its session; gives it back and refuses if it cannot be written."""
     entries: list[Entry] = []
     action, live.pending = live.pending, None
     if action is not None:
@@ -87,7 +86,9 @@ async def commit_hold(plane: Plane, live: LiveSession, hold: Hold, placed: HoldP
 
 
 def books_unavailable() -> Denial:
-    text = "The books cannot be written right now, so nothing was sent. Retry in a moment; an operator is needed if it stays."
+    text = (
+        "The books cannot be written right now, so nothing was sent. Retry in a moment; tell an operator if it stays."
+    )
     return Denial(Code.LEDGER_UNAVAILABLE, text, retry_after_s=2.0)
 
 
@@ -107,7 +108,7 @@ def _refuse_uncounted(ask: ModelAsk, bindings: tuple[Binding, ...]) -> None:
     """Content whose tokens nothing here can bound may not pass a limit on tokens or money (rule 3)."""
     if ask.uncounted and any(b.limit.hard and b.limit.unit in METERED_UNITS for b in bindings):
         kinds = " and ".join(ask.uncounted)
-        text = f"Requests with {kinds} cannot be held against a token or money limit; set `estimates` for them or leave them out."
+        text = f"Requests with {kinds} cannot be held against a token or money limit: leave them out, or have `estimates` set."
         raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="messages"))
 
 
@@ -183,8 +184,8 @@ def _output_ask(
         cap = ask.client_max_tokens
     return OutputAsk(
         prompt_tokens=prompt_tokens,
-        prompt_usd_micros=max(_prompt_money(r, prompt_tokens, ask) for r in rates),
-        output_pico_usd=max(_output_rate(r, prompt_tokens, ask) for r in rates),
+        prompt_usd_micros=max([r.prompt_bound(prompt_tokens, ask.service_tiers) for r in rates]),
+        output_pico_usd=max([r.output_picos(prompt_tokens, ask.service_tiers) for r in rates]),
         cap_tokens=cap,
         client_max_tokens=ask.client_max_tokens if ask.produces_output else 0,
         cap_known_upstream=False,
@@ -194,16 +195,6 @@ def _output_ask(
         min_useful_tokens=rules.min_useful_output_hidden if model.hidden_reasoning else rules.min_useful_output,
         slice_min_tokens=rules.slice_min,
     )
-
-
-def _prompt_money(priced: PricedRates, prompt_tokens: int, ask: ModelAsk) -> int:
-    return bound(prompt_tokens, 0, priced.rates, service_tiers=ask.service_tiers, audio=False)
-
-
-def _output_rate(priced: PricedRates, prompt_tokens: int, ask: ModelAsk) -> int:
-    """The dearest rate of an output token that this request can trigger (rule 6)."""
-    schedules = priced.rates.schedules(ask.service_tiers)
-    return max(at.output_picos for schedule in schedules for at in schedule.within(prompt_tokens))
 
 
 def _ask(live: LiveSession, sizing: OutputAsk, output_tokens: int) -> Ask:

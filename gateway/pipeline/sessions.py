@@ -30,7 +30,7 @@ Address = tuple[str, str, str]
 
 
 class LiveSession:
-    """One session in use. `written` = the books have it; `pending` = what the next admitted call must write about it."""
+    """One session in use. `written` = the books have it; `pending` = what the next admitted call writes about it."""
 
     __slots__ = ("in_flight", "loops", "models", "pending", "session", "turns", "written")
 
@@ -184,7 +184,7 @@ def refuse_unless_open(session: Session) -> None:
         )
         raise Refused(Denial(Code.SESSION_PAUSED, text))
     if session.state is SessionState.STOPPED:
-        text = f"Session {_name(session)} was stopped ({session.reason}). Start no new calls in it; retrying does not help."
+        text = f"Session {_name(session)} was stopped ({session.reason}). Make no calls in it; retrying does not help."
         raise Refused(Denial(Code.SESSION_STOPPED, text))
 
 

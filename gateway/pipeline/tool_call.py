@@ -1,4 +1,4 @@
-"""The straight line of a tool call: the same stations, session, budgets and ledger as a model call (rules 15, 18-20, 25)."""
+"""The straight line of a tool call: stations, session, budgets and ledger of a model call (rules 15, 18-20, 25)."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -45,8 +45,8 @@ async def tool_call(plane: Plane, caller: Caller, ask: ToolAsk, send: Callable[[
 
 
 async def tool_session(plane: Plane, caller: Caller, headers: Mapping[str, str], digest: bytes | None) -> LiveSession:
-    """The session of an MCP request (rule 15): own header or client mark, the session whose latest model reply issued this
-    very call, the key's only active session, the key's implicit session."""
+    """The session of an MCP request (rule 15): own header or client mark, the session whose latest reply issued this very
+    call, the key's only active session, the key's implicit session."""
     now_us = plane.clock.now_us()
     rules = plane.catalog.sessions
     try:

@@ -1,6 +1,6 @@
-"""The mid-stream governor: a sliced stream gets its next slice ahead of need, or ends when the last one is used up (rule 5).
+"""The mid-stream governor: a sliced stream gets its next slice ahead of need, or ends when the last one is used up.
 
-Rules: top-ups take token and money limits only, all or none, and are durable by group commit; the stream waits for one
+Rule 5: top-ups take token and money limits only, all or none, and are durable by group commit; the stream waits for one
 only if its slice is empty; bytes suffice as the meter while they stay within the hold, then text is counted.
 """
 
@@ -69,7 +69,7 @@ class Governor:
         return refusal(short, now_us, self._plane.pace.remaining_s())
 
     def _all_held(self) -> bool:
-        """Whether everything that the upstream may produce under the cap we sent is held: then the cap ends the stream."""
+        """Whether all that the upstream may produce under the cap we sent is held: then the cap ends the stream."""
         return self.held >= self._reserved.size.ceiling_tokens
 
     async def _recount(self, *, wait: bool = False) -> None:

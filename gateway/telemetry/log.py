@@ -7,6 +7,7 @@ flushes several times a second, and an orderly end does.
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
+from operator import attrgetter
 from typing import Any, BinaryIO
 
 import orjson
@@ -14,7 +15,8 @@ import structlog
 
 from gateway.core.record import CallRecord
 
-_SKIPPED = ("", 0, "-", False)
+_FIELDS = tuple(CallRecord.__dataclass_fields__)
+_values_of = attrgetter(*_FIELDS)
 
 
 class BufferedLines:
@@ -66,8 +68,7 @@ def configure(log_format: str, out: BinaryIO | None = None) -> BufferedLines:
 
 def call_line(record: CallRecord) -> Mapping[str, Any]:
     """The fields of the canonical line, empty ones left out."""
-    fields = {name: getattr(record, name) for name in CallRecord.__dataclass_fields__}
-    return {name: value for name, value in fields.items() if value not in _SKIPPED}
+    return {name: value for name, value in zip(_FIELDS, _values_of(record), strict=True) if value and value != "-"}
 
 
 def _as_json(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> bytes:

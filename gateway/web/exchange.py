@@ -1,4 +1,4 @@
-"""One HTTP request as every handler sees it, whichever lane it came by. Names in lower case; the body is read on demand."""
+"""One HTTP request as every handler sees it, whichever lane it came by. Names in lower case; body read on demand."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass

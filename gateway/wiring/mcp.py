@@ -18,7 +18,7 @@ def front_of(loaded: Loaded, governance: PlaneGovernance) -> McpFront:
         url = urlsplit(settings.server.public_url)
         origins = (*origins, f"{url.scheme}://{url.netloc}")
         named.add(url.hostname or "")
-    for host in sorted(named - {"", "0.0.0.0", "::"}):  # noqa: S104 - compared, not bound
+    for host in sorted(named - {"", "0.0.0.0", "::"}):
         hosts = (*hosts, host, f"{host}:*")
     options = FrontOptions(
         allowed_hosts=hosts,

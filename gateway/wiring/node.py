@@ -1,6 +1,7 @@
 """One node: everything that runs in one process, built by hand, reloaded whole or not at all, closed in order."""
 
 import asyncio
+import gc
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from gateway.policy.source import PolicySource
 from gateway.ports import Provider, Upstream
 from gateway.settings import Loaded
 from gateway.settings.root import Settings
-from gateway.storage import SqliteBooks
+from gateway.storage.books import SqliteBooks
 from gateway.telemetry.log import BufferedLines, configure
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
@@ -47,6 +48,7 @@ from gateway.wiring.system import RandomIds, SystemClock
 from mcp_server.front import McpFront
 
 PACKAGE = Path(__file__).parent.parent
+GC_THRESHOLDS = (20_000, 20, 50)
 HOUR_US = 3_600_000_000
 ADMIN_DIGEST = "admin_token_digest"
 
@@ -152,7 +154,16 @@ async def open_node(loaded: Loaded, *, log_to: BinaryIO | None = None) -> Node:
         admin_digest=await _admin_digest(settings, books),
     )
     await _take_up(node, started_us)
+    settle_memory()
     return node
+
+
+def settle_memory() -> None:
+    """What was built to stay leaves the collector's rounds, which would walk a large policy again and again: a tenth of
+    a call's CPU with 10,000 rules."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def load_policy_engine(loaded: Loaded, clock: SystemClock) -> PolicyEngine:
@@ -246,6 +257,7 @@ async def swap(node: Node, loaded: Loaded, policy: PolicyEngine) -> None:
     plane.keys.forget_callers()
     node.apply_limits()
     node.front.tools_changed()
+    settle_memory()
     plane.background.spawn(_close_later(old, settings.timeouts.total_s))
 
 

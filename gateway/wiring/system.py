@@ -17,7 +17,7 @@ class SystemClock:
 
 
 class RandomIds:
-    """`call_` + 9 characters of time (Crockford base 32 milliseconds) + 16 of randomness: sorted by time, unguessable."""
+    """`call_` + 9 characters of time (milliseconds, Crockford base 32) + 16 of randomness: sorted, unguessable."""
 
     def __init__(self) -> None:
         self._millisecond = -1
