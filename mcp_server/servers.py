@@ -42,8 +42,10 @@ class ToolServers:
 
     async def table(self) -> ToolTable:
         """What can be called now. Waits for servers that were not listed lately, all at once and each within bounds."""
-        found = await asyncio.gather(*(_listing(server) for server in self._servers.values()))
-        listings = dict(zip(self._servers, found, strict=True))
+        listings = {name: server.fresh_listing() for name, server in self._servers.items()}
+        if stale := [name for name, listing in listings.items() if listing is None]:
+            found = await asyncio.gather(*(_listing(self._servers[name]) for name in stale))
+            listings.update(zip(stale, found, strict=True))
         before = self._table.listings
         if before.keys() != listings.keys() or any(before[name] is not listing for name, listing in listings.items()):
             self._table = ToolTable(self._servers, listings)

@@ -90,14 +90,18 @@ class ToolServer:
         """Ends the upstream session of a downstream session that ended."""
         await self._lanes.release(lane)
 
+    def fresh_listing(self) -> Listing | None:
+        """The tools as they are remembered; None if the server should be asked."""
+        fresh = self._clock() - self._listed_at < self._options.listing_ttl_s
+        return self._listing if fresh and not self._lanes.ended(SHARED) else None
+
     async def listing(self) -> Listing:
         """The tools, from memory while fresh. Raises UpstreamError when the server cannot be asked.
 
         A server that failed last time is asked again behind the caller's back: nobody waits for it twice.
         """
-        fresh = self._clock() - self._listed_at < self._options.listing_ttl_s
-        if self._listing is not None and fresh and not self._lanes.ended(SHARED):
-            return self._listing
+        if (remembered := self.fresh_listing()) is not None:
+            return remembered
         if self._list_task is None or self._list_task.done():
             self._backoff.check()
             self._list_again()
