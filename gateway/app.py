@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import uvloop
 
@@ -61,6 +61,8 @@ def serve(
     start made (empty otherwise) and the address."""
     settings = loaded.settings.server
     serving = Serving(server or settings.server, host or settings.host, settings.port if port is None else port)
+    where = settings.model_copy(update={"host": serving.host, "port": serving.port, "server": serving.kind})
+    loaded = replace(loaded, settings=loaded.settings.model_copy(update={"server": where}))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(loaded, serving, announce))
 
@@ -108,7 +110,7 @@ def _on_signals(application: Application, stop: asyncio.Event, now: asyncio.Even
     def ask_to_stop() -> None:
         if stop.is_set():
             now.set()
-        application.node.draining = True
+        application.node.stop_admitting()
         stop.set()
 
     for name in (signal.SIGTERM, signal.SIGINT):

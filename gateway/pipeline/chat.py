@@ -25,7 +25,7 @@ from gateway.core.wire.openai_chat import ChatFacts
 from gateway.core.wire.openai_reply import reply_calls, reply_text, reply_usage
 from gateway.pipeline.answer import Answer, Streamed, Whole, governed_headers
 from gateway.pipeline.authorize import authorize_model, local_time, session_attributes, usable_models
-from gateway.pipeline.denied import LoopRefused, Trail, denied
+from gateway.pipeline.denied import LoopRefused, Trail, denied, refuse_at_the_door
 from gateway.pipeline.forward import Sent, UpstreamSaidNo, forward_model, upstream_denial
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.read_openai import (
@@ -53,10 +53,8 @@ _EVENT_STREAM = {
 
 async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind) -> Answer:
     """A governed call. Raises Refused with the denial to answer with, once it is written down."""
-    flood = plane.refusals.flooded(caller.key_id, plane.clock.now_us())
     trail = Trail(plane.ids.new("call"), kind.value, caller)
-    if flood is not None:
-        raise await denied(plane, trail, Refused(flood))
+    await refuse_at_the_door(plane, trail)
     try:
         return await _line(plane, caller, arrival, kind, trail)
     except Refused as refused:

@@ -42,6 +42,16 @@ class LoopRefused(Refused):
         self.state = state
 
 
+async def refuse_at_the_door(plane: Plane, trail: Trail) -> None:
+    """Raises Refused for a node that is stopping, and from memory for a key that floods (rule 33)."""
+    if plane.draining:
+        text = "This node is stopping and takes no new calls; retry, another one answers."
+        raise Refused(Denial(Code.OVERLOADED, text, call_id=trail.call_id, retry_after_s=1.0))
+    flood = plane.refusals.flooded(trail.caller.key_id, plane.clock.now_us())
+    if flood is not None:
+        raise await denied(plane, trail, Refused(flood))
+
+
 async def denied(plane: Plane, trail: Trail, refused: Refused) -> Refused:
     """The refusal to answer with, once it is written down."""
     denial = _complete(plane, trail, refused.denial)

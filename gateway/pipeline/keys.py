@@ -16,6 +16,7 @@ class KeyRing:
         self._by_digest: dict[str, VirtualKey] = {}
         self._by_id: dict[str, VirtualKey] = {}
         self._callers: dict[str, Caller] = {}
+        self._declared: dict[str, VirtualKey] = {}
         self._make_caller = make_caller
 
     def caller(self, digest: str) -> Caller | None:
@@ -39,13 +40,16 @@ class KeyRing:
         self._callers.pop(key.digest, None)
 
     def declare(self, declared: Iterable[VirtualKey]) -> None:
-        """The configuration's keys. A key that the file no longer has is revoked; a state set by people is kept."""
-        listed = {key.id for key in declared}
-        for key in declared:
-            known = self._by_id.get(key.id)
-            self.put(key if known is None else replace(key, state=known.state))
+        """The configuration's keys. A key that the file no longer has is revoked; a state set by people is kept, unless
+        it was the file that set it."""
+        before, self._declared = self._declared, {key.id: key for key in declared}
+        for key in self._declared.values():
+            known, said = self._by_id.get(key.id), before.get(key.id)
+            by_people = known is not None and (said is None or known.state is not said.state)
+            keeps = by_people and known is not None and key.state is KeyState.ACTIVE
+            self.put(replace(key, state=known.state) if keeps and known is not None else key)
         for key in list(self._by_id.values()):
-            if key.origin == "file" and key.id not in listed:
+            if key.origin == "file" and key.id not in self._declared:
                 self.put(replace(key, state=KeyState.REVOKED))
 
     def forget_callers(self) -> None:

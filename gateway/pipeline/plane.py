@@ -39,6 +39,8 @@ class Plane:
     digest_key: bytes
     policy_zone: tzinfo
     portal_url: str
+    own_tools: frozenset[str]
+    draining: bool = False
     tool_forms: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def canonical(self, declared: str) -> tuple[str, ...]:

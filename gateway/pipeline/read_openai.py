@@ -48,8 +48,9 @@ def field_denial(error: FieldRefused) -> Denial:
 
 
 def canonical_tools(plane: Plane, names: Sequence[str]) -> dict[str, str]:
-    """Canonical name -> the client's words, in order of declaration."""
-    return {canonical: name for name in names for canonical in plane.canonical(name)}
+    """Canonical name -> the client's words, in order of declaration. Our own governance tools need no policy rows."""
+    canonical = {known: name for name in names for known in plane.canonical(name)}
+    return {known: name for known, name in canonical.items() if known not in plane.own_tools}
 
 
 def chat_ask(

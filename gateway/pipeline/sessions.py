@@ -63,6 +63,7 @@ class SessionRegistry:
         self._by_address: dict[Address, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._issued: OrderedDict[tuple[str, bytes], tuple[str, str]] = OrderedDict()
+        self.in_flight = 0
 
     async def resolve(self, key_id: str, mark: SessionMark, rules: SessionRules, now_us: int) -> LiveSession:
         """The session that a call belongs to. Raises Refused (`session_expired`) and BooksUnavailable."""
@@ -113,10 +114,12 @@ class SessionRegistry:
     def enter(self, live: LiveSession) -> None:
         """A call of this session begins."""
         live.in_flight += 1
+        self.in_flight += 1
 
     def leave(self, live: LiveSession, now_us: int) -> None:
         """It ended: idling is counted from here (rule 14). A session that never had an admitted call is forgotten."""
         live.in_flight -= 1
+        self.in_flight -= 1
         live.session = replace(live.session, last_active_us=now_us)
         if not live.written and not live.in_flight:
             self.drop(live)

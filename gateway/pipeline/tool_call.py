@@ -19,7 +19,7 @@ from gateway.core.upstream import UpstreamError
 from gateway.pipeline.answer import view_object
 from gateway.pipeline.authorize import authorize_tool, local_time, session_attributes
 from gateway.pipeline.chat import judge
-from gateway.pipeline.denied import Trail, denied
+from gateway.pipeline.denied import Trail, denied, refuse_at_the_door
 from gateway.pipeline.forward import upstream_denial
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.remember import tool_digest
@@ -33,9 +33,7 @@ T = TypeVar("T")
 async def tool_call(plane: Plane, caller: Caller, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> ToolDone[T]:
     """Authorizes, holds, awaits `send()` at most once, settles; being cancelled settles too. Raises Refused."""
     trail = Trail(plane.ids.new("call"), Kind.TOOL.value, caller)
-    flood = plane.refusals.flooded(caller.key_id, plane.clock.now_us())
-    if flood is not None:
-        raise await denied(plane, trail, Refused(flood))
+    await refuse_at_the_door(plane, trail)
     try:
         return await _line(plane, caller, ask, send, trail)
     except Refused as refused:

@@ -15,6 +15,7 @@ from gateway.settings import load as load_settings
 from gateway.wiring.catalog import OWN_NAME
 from gateway.wiring.node import Node, load_policy_engine, policy_source, swap
 from gateway.wiring.system import SystemClock
+from mcp_server.own_tools import NAMES as OWN_TOOL_NAMES
 
 TICK_S = 0.25
 WATCH_EVERY = 2
@@ -98,7 +99,7 @@ class Housekeeper:
         known = frozenset(entry.canonical for entry in table.entries(None))
         if known != self._tools:
             self._tools = known
-            self._node.plane.offer_tools(ToolNames(known, (OWN_NAME,)))
+            self._node.plane.offer_tools(ToolNames(known | OWN_TOOL_NAMES, (OWN_NAME,)))
 
     def _sweep(self) -> None:
         node, plane = self._node, self._node.plane

@@ -46,9 +46,12 @@ from gateway.wiring.mcp import front_of
 from gateway.wiring.prices import DeploymentPrices
 from gateway.wiring.system import RandomIds, SystemClock
 from mcp_server.front import McpFront
+from mcp_server.own_tools import NAMES as OWN_TOOL_NAMES
 
 PACKAGE = Path(__file__).parent.parent
 GC_THRESHOLDS = (20_000, 20, 50)
+MCP_DRAIN_S = 10.0
+DRAIN_POLL_S = 0.05
 HOUR_US = 3_600_000_000
 ADMIN_DIGEST = "admin_token_digest"
 
@@ -92,12 +95,20 @@ class Node:
 
     async def drain(self, timeout_s: float) -> int:
         """Readiness is 503 from here; waits for what is under way. Returns how many did not end in time."""
-        self.draining = True
-        await self.front.drain(min(timeout_s, 10.0))
-        return await self.plane.background.drain(timeout_s)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        self.stop_admitting()
+        await self.front.drain(min(timeout_s, MCP_DRAIN_S))
+        while self.plane.sessions.in_flight and loop.time() < until:
+            await asyncio.sleep(DRAIN_POLL_S)
+        return self.plane.sessions.in_flight + await self.plane.background.drain(max(0.0, until - loop.time()))
+
+    def stop_admitting(self) -> None:
+        """Readiness says 503 and new calls are refused; what runs goes on."""
+        self.draining = self.plane.draining = True
 
     async def close(self) -> None:
-        self.draining = True
+        self.stop_admitting()
         await self.front.stop()
         for upstream in self.upstreams:
             await upstream.close()
@@ -134,7 +145,8 @@ async def open_node(loaded: Loaded, *, log_to: BinaryIO | None = None) -> Node:
         ids=ids,
         pace=Pace(),
         background=Background(),
-        tool_names=ToolNames((), (OWN_NAME,)),
+        tool_names=ToolNames(OWN_TOOL_NAMES, (OWN_NAME,)),
+        own_tools=OWN_TOOL_NAMES,
         digest_key=books.install_key[:16],
         policy_zone=ZoneInfo(settings.policy.timezone),
         portal_url=settings.server.public_url or "",
