@@ -8,13 +8,13 @@ import json
 import shutil
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.upstream import MODELS
 
 POLICY_RULES = 10_000
 OUR_MODEL = Path(__file__).parent.parent / "model.conf"
-PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+PRICE: Final = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
 SCOPES = ("session", "user", "team", "agent", "key")
 HUGE = 1_000_000_000
 

@@ -11,6 +11,7 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
 from benchmarks.lanes import DIRECT, ROOT, Lane, all_lanes, virtual_key
 from benchmarks.measure import Result, Sizes, faults, measure
@@ -19,7 +20,7 @@ from benchmarks.report import table, verdicts, write_between_markers
 RESULTS = Path(__file__).parent / "results"
 DOCUMENT = ROOT / "docs" / "performance.md"
 PACKAGES = ("uvicorn", "httptools", "uvloop", "Hypercorn", "aiohttp", "Quart", "comptroller")
-QUICK = {"calls": 600, "rounds": 2}
+QUICK: Final = {"calls": 600, "rounds": 2}
 
 
 def main(arguments: list[str]) -> int:

@@ -4,7 +4,7 @@ This file holds every branch of the line; the stations hold none of each other's
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -44,7 +44,7 @@ from gateway.pipeline.settle import Ended, settle_model, void_model
 from gateway.ports import BooksUnavailable
 
 ATTRIBUTIONS_KEPT = 256
-_EVENT_STREAM = {
+_EVENT_STREAM: Final = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
     "x-accel-buffering": "no",

@@ -3,8 +3,8 @@
 Rule: pydantic's own texts never reach a person; an unforeseen kind of error says only that the value does not fit.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -18,7 +18,7 @@ _MAPPING = "must be a mapping (`key: value`)"
 _LIST = "must be a list"
 _TEXT = "must be text"
 
-_KINDS: dict[str, Callable[[dict[str, Any]], str]] = {
+_KINDS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {
     "missing": lambda _: "is missing",
     "model_type": lambda _: _MAPPING,
     "model_attributes_type": lambda _: _MAPPING,

@@ -6,6 +6,7 @@ Rules: exact, never through a float; a unit must be written where there is a cho
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from gateway.core.money import USD_MAX, MoneyInvalid, format_usd, usd_per_mtok_to_picos, usd_to_micros
 from gateway.settings.findings import Fault
@@ -14,7 +15,7 @@ COUNT_MAX = 10**15
 DURATION_S_MAX = 10 * 365 * 86_400
 SIZE_MAX = 2**40
 
-_MILLISECONDS = {
+_MILLISECONDS: Final = {
     "ms": 1,
     "s": 1000,
     "m": 60_000,
@@ -22,7 +23,7 @@ _MILLISECONDS = {
     "d": 86_400_000,
     "w": 604_800_000,
 }
-_BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_BYTES: Final = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _DURATION = re.compile(r"([0-9]{1,12})\s?(ms|s|m|h|d|w)", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,15})\s?(B|KiB|MiB|GiB|kB|KB|MB|GB)", re.ASCII)
 _COUNT = re.compile(r"[0-9]+(_[0-9]+)*", re.ASCII)

@@ -5,7 +5,7 @@ Rule: it describes the file, so durations, sizes and dates are text, and every n
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.settings.root import Settings
 from gateway.settings.shape import section_at
@@ -14,10 +14,10 @@ from gateway.settings.unbuilt import UNBUILT_SETTINGS
 Schema = dict[str, Any]
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
-_REFERENCE: Schema = {"type": "string", "pattern": r"\$\{"}
-_NUMBER_TEXT: Schema = {"type": "string", "pattern": r"^[0-9]+(_[0-9]+)*(\.[0-9]+)?$|\$\{"}
-_INTEGER_TEXT: Schema = {"type": "string", "pattern": r"^[0-9]+(_[0-9]+)*$|\$\{"}
-_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum"}
+_REFERENCE: Final[Schema] = {"type": "string", "pattern": r"\$\{"}
+_NUMBER_TEXT: Final[Schema] = {"type": "string", "pattern": r"^[0-9]+(_[0-9]+)*(\.[0-9]+)?$|\$\{"}
+_INTEGER_TEXT: Final[Schema] = {"type": "string", "pattern": r"^[0-9]+(_[0-9]+)*$|\$\{"}
+_BOUNDS: Final = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum"}
 _LABELS = "label:<name>"
 
 

@@ -4,6 +4,8 @@ A final denial says `x-should-retry: false` and carries no retry-after, so that 
 """
 
 import math
+from collections.abc import Mapping
+from typing import Final
 
 import orjson
 
@@ -11,7 +13,7 @@ from gateway.core.denial import Code, Denial
 from gateway.core.wire.openai_reply import error_body
 from gateway.pipeline.answer import Headers, Whole
 
-STATUS: dict[Code, int] = {
+STATUS: Final[Mapping[Code, int]] = {
     Code.KEY_MISSING: 401,
     Code.KEY_UNKNOWN: 401,
     Code.KEY_EXPIRED: 401,
@@ -44,7 +46,7 @@ STATUS: dict[Code, int] = {
     Code.ROUTE_UNKNOWN: 404,
 }  # fmt: skip
 
-_TYPES = {
+_TYPES: Final = {
     401: "authentication_error",
     402: "insufficient_quota",
     404: "not_found_error",

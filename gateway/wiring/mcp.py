@@ -12,7 +12,8 @@ from mcp_server.upstream.config import ServerConfig
 def front_of(loaded: Loaded, governance: PlaneGovernance) -> McpFront:
     settings = loaded.settings
     configs = [_server(loaded, name, server) for name, server in settings.mcp.servers.items()]
-    hosts, origins = LOCAL_HOSTS, LOCAL_ORIGINS
+    hosts: tuple[str, ...] = LOCAL_HOSTS
+    origins: tuple[str, ...] = LOCAL_ORIGINS
     named = {settings.server.host}
     if settings.server.public_url is not None:
         url = urlsplit(settings.server.public_url)

@@ -14,7 +14,7 @@ import structlog
 
 from gateway.core.call import Caller
 from gateway.core.catalog import Catalog
-from gateway.core.identity import VirtualKey, secret_digest
+from gateway.core.identity import KeyState, VirtualKey, secret_digest
 from gateway.core.pace import Pace
 from gateway.core.tool_name import ToolNames
 from gateway.limiter.memory import MemoryLimiter
@@ -92,6 +92,13 @@ class Node:
         """The limits of the configuration and of all keys, as they are now."""
         keys = self.plane.keys.all()
         self.limiter.configure(self.plane.catalog.limits, key_limits(keys), self.plane.clock.now_us())
+
+    def take_up_key(self, key: VirtualKey) -> None:
+        """A key was saved: in force from the next call on; what a key that is no longer active has open is ended."""
+        self.plane.keys.put(key)
+        self.apply_limits()
+        if key.state is not KeyState.ACTIVE:
+            self.front.close_streams(key.id)
 
     async def drain(self, timeout_s: float) -> int:
         """Readiness is 503 from here; waits for what is under way. Returns how many did not end in time."""
@@ -270,7 +277,7 @@ async def swap(node: Node, loaded: Loaded, policy: PolicyEngine) -> None:
     node.apply_limits()
     node.front.tools_changed()
     settle_memory()
-    plane.background.spawn(_close_later(old, settings.timeouts.total_s))
+    _ = plane.background.spawn(_close_later(old, settings.timeouts.total_s))
 
 
 async def _close_later(upstreams: Sequence[Upstream], after_s: float) -> None:
