@@ -1,12 +1,12 @@
 """One batch of the group commit: entries in, the parameters of one INSERT out.
 
-Rules: what many calls of a batch do to one row (a rollup, a session) is summed here and written once; a batch changes
-the map of open calls as it takes entries and can take that back; an ending of a call that is not open is left out.
+Rules: a batch changes the map of open calls as it takes entries, and can take that back; an ending of a call that is
+not open is left out; what many entries do to one session or key is written once. Sums are the database's work.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.core.audit import Head, Segment, head_mac, link, segment_seal
 from gateway.core.ledger import (
@@ -28,12 +28,8 @@ from gateway.core.usage import Usage
 from gateway.storage import journal
 from gateway.storage.pseudonyms import NameRow, Pseudonyms, Recorded
 
-QUARTER_US = 900 * 1_000_000
-DAY_US = 86_400 * 1_000_000
 OPENED = "opened"
 
-# A row of sums: calls, denied, estimated calls, sessions opened, then the eight figures of `_sums_of`.
-_NOTHING = (0,) * 12
 _NO_AMOUNTS = Amounts()
 
 
@@ -67,13 +63,10 @@ class NameErased:
 Written = Entry | MetaSaved | OrphanSettled | NameErased
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCall:
+class OpenCall(NamedTuple):
     """A held call as the writer needs it to end it."""
 
     seq: int
-    at_us: int
-    session_id: str
     attribution_id: str
 
 
@@ -115,8 +108,7 @@ class Batch:
         self._held: list[tuple[Any, ...]] = []
         self._ended: list[tuple[Any, ...]] = []
         self._raised: dict[int, str] = {}
-        self._sums: dict[tuple[str, int], list[int]] = {}
-        self._session_sums: dict[tuple[str, str], list[int]] = {}
+        self._counted: list[int] = []
         self._sessions: dict[str, tuple[Any, ...]] = {}
         self._sealed: list[tuple[Any, ...]] = []
         self._adders: dict[type, Callable[[Any], None]] = {
@@ -168,7 +160,6 @@ class Batch:
         rows = self._rows
         for recorded in self._new.values():
             self._names.update((row[0], row) for row in recorded.names)
-        quarters, days = self._rollups()
         return (
             self.before.seq,
             self.before.hash,
@@ -185,21 +176,11 @@ class Batch:
             _json(list(self._raised.items())),
             _json(self._ended),
             _json(rows.get("denied")),
-            _json(quarters + days),
-            _json([(*key, *sums) for key, sums in self._session_sums.items()]),
+            _json(self._counted),
             _json(list(self._sessions.values())),
             _json(rows.get("session_opens")),
             _json(rows.get("keys")),
             _json(rows.get("meta")),
-        )
-
-    def _rollups(self) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-        days: dict[tuple[str, int], list[int]] = {}
-        for (attribution_id, bucket_us), sums in self._sums.items():
-            _add(days, (attribution_id, bucket_us - bucket_us % DAY_US), sums)
-        return (
-            [(key[0], 900, key[1], *sums) for key, sums in self._sums.items()],
-            [(key[0], 86_400, key[1], *sums) for key, sums in days.items()],
         )
 
     def _write(self, at_us: int, kind: str, subject: str, doc: str) -> int:
@@ -225,17 +206,6 @@ class Batch:
             self._new[recorded.id] = recorded
         return recorded.id
 
-    def _count(self, call: OpenCall, attribution_id: str, sums: tuple[int, ...], at_us: int) -> None:
-        _add(self._sums, (attribution_id, call.at_us - call.at_us % QUARTER_US), sums)
-        key = (call.session_id, attribution_id)
-        row = self._session_sums.get(key)
-        if row is None:
-            self._session_sums[key] = [at_us, *sums]
-            return
-        row[0] = max(row[0], at_us)
-        for index, value in enumerate(sums, start=1):
-            row[index] += value
-
     def _place(self, entry: HoldPlaced) -> None:
         if entry.call_id in self._open:
             raise ValueError(f"call {entry.call_id} is held already")
@@ -245,7 +215,7 @@ class Batch:
         attribution_id = self._record(recorded)
         self._held.append((seq, entry.call_id, entry.at_us, entry.session_id, attribution_id, entry.kind))
         self._undo.append((entry.call_id, None))
-        self._open[entry.call_id] = OpenCall(seq, entry.at_us, entry.session_id, attribution_id)
+        self._open[entry.call_id] = OpenCall(seq, attribution_id)
 
     def _raise(self, entry: HoldRaised) -> None:
         call = self._open.get(entry.call_id)
@@ -262,8 +232,7 @@ class Batch:
         attribution_id = self._record(self._pseudonyms.recorded(entry.attribution))
         doc = journal.settled(entry, attribution_id)
         self._write(entry.at_us, journal.SETTLED, entry.call_id, doc)
-        meters = journal.text(entry.meters)
-        head = (entry.at_us, attribution_id, entry.outcome, entry.estimated, entry.status, meters)
+        head = (entry.at_us, attribution_id, entry.outcome, entry.estimated, entry.status)
         self._post(call, head, entry.posted, entry.usage)
 
     def _settle_orphan(self, entry: OrphanSettled) -> None:
@@ -272,21 +241,19 @@ class Batch:
             return
         doc = {"attribution": call.attribution_id, "outcome": Outcome.ORPHAN, "estimated": Outcome.ORPHAN}
         self._write(entry.at_us, journal.SETTLED, entry.call_id, journal.text({**doc, "posted": entry.posted}))
-        head = (entry.at_us, call.attribution_id, Outcome.ORPHAN, Outcome.ORPHAN, None, None)
+        head = (entry.at_us, call.attribution_id, Outcome.ORPHAN, Outcome.ORPHAN, None)
         self._post(call, head, entry.posted, None)
 
     def _post(self, call: OpenCall, head: tuple[Any, ...], posted: Amounts, usage: Usage | None) -> None:
-        sums = _sums_of(posted, usage)
-        self._ended.append((call.seq, "settled", *head, *sums))
-        at_us, attribution_id, _, estimated = head[:4]
-        self._count(call, attribution_id, (1, 0, int(estimated is not None), 0, *sums), at_us)
+        self._ended.append((call.seq, "settled", *head, *_sums_of(posted, usage)))
+        self._counted.append(call.seq)
 
     def _void(self, entry: CallVoided) -> None:
         call = self._end(entry.call_id)
         if call is None:
             return
         self._write(entry.at_us, journal.VOIDED, entry.call_id, journal.voided(entry))
-        head = (entry.at_us, call.attribution_id, None, None, entry.status, None)
+        head = (entry.at_us, call.attribution_id, None, None, entry.status)
         self._ended.append((call.seq, "voided", *head, *_sums_of(_NO_AMOUNTS, None)))
 
     def _end(self, call_id: str) -> OpenCall | None:
@@ -304,8 +271,7 @@ class Batch:
         attribution_id = self._record(recorded)
         where = (entry.at_us, entry.session_id, attribution_id, entry.kind)
         self._row("denied", (seq, entry.call_id, *where, entry.code, entry.count))
-        call = OpenCall(seq, entry.at_us, entry.session_id, attribution_id)
-        self._count(call, attribution_id, (0, entry.count, *_NOTHING[2:]), entry.at_us)
+        self._counted.append(seq)
 
     def _refuse(self, entry: Refusals) -> None:
         self._write(entry.at_us, journal.REFUSALS, "", journal.refusals(entry))
@@ -332,8 +298,6 @@ class Batch:
         attribution_id = self._record(recorded)
         if entry.action == OPENED:
             self._row("session_opens", (attribution_id, entry.at_us, session.id))
-            opened = OpenCall(0, entry.at_us, session.id, attribution_id)
-            self._count(opened, attribution_id, (0, 0, 0, 1, *_NOTHING[4:]), entry.at_us)
 
     def _client(self, client_id: str) -> str:
         found = self._pseudonyms.client(client_id)
@@ -370,14 +334,5 @@ def _sums_of(posted: Amounts, usage: Usage | None) -> tuple[int, ...]:
     )
 
 
-def _add(rows: dict[tuple[str, int], list[int]], key: tuple[str, int], sums: Iterable[int]) -> None:
-    row = rows.get(key)
-    if row is None:
-        rows[key] = list(sums)
-        return
-    for index, value in enumerate(sums):
-        row[index] += value
-
-
-def _json(rows: list[tuple[Any, ...]] | None) -> str | None:
+def _json(rows: Sequence[object] | None) -> str | None:
     return journal.text(rows) if rows else None

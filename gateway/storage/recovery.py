@@ -79,4 +79,4 @@ def _open_hold(row: aiosqlite.Row) -> tuple[OpenHold, OpenCall]:
         stream=bool(stream),
         sliced=bool(sliced),
     )
-    return hold, OpenCall(seq, at_us, session_id, attribution_id)
+    return hold, OpenCall(seq, attribution_id)

@@ -82,10 +82,11 @@ CREATE TABLE names (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX names_by_name ON names (name, kind);
 
--- One row per held or denied call; `seq` is that of its first journal row. `raised` holds the amounts after a top-up.
+-- One row per held or denied call; `seq` is that of its first journal row, through which a call is found by its id.
+-- `raised` holds the amounts after a top-up.
 CREATE TABLE calls (
     seq                 INTEGER PRIMARY KEY,
-    call_id             TEXT NOT NULL UNIQUE,
+    call_id             TEXT NOT NULL,
     started_at_us       INTEGER NOT NULL,
     session_id          TEXT NOT NULL,
     attribution_id      TEXT NOT NULL REFERENCES attributions (id),
@@ -96,7 +97,6 @@ CREATE TABLE calls (
     outcome             TEXT,
     estimated           TEXT,
     status              INTEGER,
-    meters              TEXT,
     denied              INTEGER NOT NULL DEFAULT 0,
     input_tokens        INTEGER NOT NULL DEFAULT 0,
     cached_input_tokens INTEGER NOT NULL DEFAULT 0,
@@ -108,7 +108,6 @@ CREATE TABLE calls (
     reasoning_tokens    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX calls_by_attribution ON calls (attribution_id, started_at_us);
-CREATE INDEX calls_by_session ON calls (session_id, started_at_us);
 CREATE INDEX calls_held ON calls (seq) WHERE state = 'held';
 
 -- Sums of ended calls by the time of their hold: grain_s is 900 (a quarter of an hour) or 86400 (a day in UTC).
@@ -203,8 +202,7 @@ CREATE VIEW intake AS
 SELECT
     0 AS previous_seq, '' AS previous_hash, 0 AS seq, '' AS hash, '' AS mac, '' AS segment,
     '' AS segments_opened, '' AS segments_sealed, '' AS journal, '' AS attributions, '' AS names, '' AS held, '' AS raised,
-    '' AS ended, '' AS denied, '' AS rollups, '' AS session_rollups, '' AS sessions, '' AS session_opens, '' AS keys,
-    '' AS meta
+    '' AS ended, '' AS denied, '' AS counted, '' AS sessions, '' AS session_opens, '' AS keys, '' AS meta
 WHERE FALSE;
 
 CREATE TRIGGER intake_is_booked INSTEAD OF INSERT ON intake
@@ -254,21 +252,50 @@ BEGIN
     UPDATE calls
     SET
         state = e.value ->> 1, ended_at_us = e.value ->> 2, attribution_id = e.value ->> 3, outcome = e.value ->> 4,
-        estimated = e.value ->> 5, status = e.value ->> 6, meters = e.value ->> 7, input_tokens = e.value ->> 8,
-        cached_input_tokens = e.value ->> 9, output_tokens = e.value ->> 10, usd_micros = e.value ->> 11,
-        requests = e.value ->> 12, tool_calls = e.value ->> 13, cache_write_tokens = e.value ->> 14,
-        reasoning_tokens = e.value ->> 15
+        estimated = e.value ->> 5, status = e.value ->> 6, input_tokens = e.value ->> 7,
+        cached_input_tokens = e.value ->> 8, output_tokens = e.value ->> 9, usd_micros = e.value ->> 10,
+        requests = e.value ->> 11, tool_calls = e.value ->> 12, cache_write_tokens = e.value ->> 13,
+        reasoning_tokens = e.value ->> 14
     FROM json_each(NEW.ended) AS e
     WHERE calls.seq = e.value ->> 0;
+
+    -- Sums are taken from the rows just written, so that they cannot differ from them.
+    INSERT INTO rollups (
+        attribution_id, grain_s, bucket_us, calls, denied, estimated_calls, sessions_opened, input_tokens,
+        cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
+    )
+    SELECT
+        c.attribution_id, 900, c.started_at_us / 900000000 * 900000000,
+        sum(c.state = 'settled'), sum(c.denied), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
+        sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
+        sum(c.cache_write_tokens), sum(c.reasoning_tokens)
+    FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
+    GROUP BY 1, 3
+    ON CONFLICT DO UPDATE SET
+        calls = calls + excluded.calls,
+        denied = denied + excluded.denied,
+        estimated_calls = estimated_calls + excluded.estimated_calls,
+        sessions_opened = sessions_opened + excluded.sessions_opened,
+        input_tokens = input_tokens + excluded.input_tokens,
+        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        usd_micros = usd_micros + excluded.usd_micros,
+        requests = requests + excluded.requests,
+        tool_calls = tool_calls + excluded.tool_calls,
+        cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
 
     INSERT INTO rollups (
         attribution_id, grain_s, bucket_us, calls, denied, estimated_calls, sessions_opened, input_tokens,
         cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
     )
     SELECT
-        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-        value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14
-    FROM json_each(NEW.rollups) WHERE TRUE
+        c.attribution_id, 86400, c.started_at_us / 86400000000 * 86400000000,
+        sum(c.state = 'settled'), sum(c.denied), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
+        sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
+        sum(c.cache_write_tokens), sum(c.reasoning_tokens)
+    FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
+    GROUP BY 1, 3
     ON CONFLICT DO UPDATE SET
         calls = calls + excluded.calls,
         denied = denied + excluded.denied,
@@ -288,9 +315,12 @@ BEGIN
         cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
     )
     SELECT
-        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-        value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14
-    FROM json_each(NEW.session_rollups) WHERE TRUE
+        c.session_id, c.attribution_id, max(coalesce(c.ended_at_us, c.started_at_us)),
+        sum(c.state = 'settled'), sum(c.denied), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
+        sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
+        sum(c.cache_write_tokens), sum(c.reasoning_tokens)
+    FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
+    GROUP BY 1, 2
     ON CONFLICT DO UPDATE SET
         last_at_us = max(last_at_us, excluded.last_at_us),
         calls = calls + excluded.calls,
@@ -321,8 +351,25 @@ BEGIN
         reason = excluded.reason;
 
     INSERT INTO session_opens (attribution_id, at_us, session_id)
-    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.session_opens) WHERE TRUE
-    ON CONFLICT DO NOTHING;
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.session_opens);
+
+    INSERT INTO rollups (
+        attribution_id, grain_s, bucket_us, calls, denied, estimated_calls, sessions_opened, input_tokens,
+        cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
+    )
+    SELECT o.value ->> 0, grain.value, (o.value ->> 1) / (grain.value * 1000000) * grain.value * 1000000, 0, 0, 0, count(*), 0, 0, 0, 0, 0, 0, 0, 0
+    FROM json_each(NEW.session_opens) AS o CROSS JOIN json_each('[900, 86400]') AS grain
+    GROUP BY 1, 2, 3
+    ON CONFLICT DO UPDATE SET sessions_opened = sessions_opened + excluded.sessions_opened;
+
+    INSERT INTO session_rollups (
+        session_id, attribution_id, last_at_us, calls, denied, estimated_calls, sessions_opened, input_tokens,
+        cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
+    )
+    SELECT value ->> 2, value ->> 0, max(value ->> 1), 0, 0, 0, count(*), 0, 0, 0, 0, 0, 0, 0, 0
+    FROM json_each(NEW.session_opens)
+    GROUP BY 1, 2
+    ON CONFLICT DO UPDATE SET sessions_opened = sessions_opened + excluded.sessions_opened;
 
     INSERT INTO keys (id, digest, doc)
     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.keys) WHERE TRUE
