@@ -57,7 +57,7 @@ def _socket(serving: Serving) -> socket.socket:
 
 async def _hypercorn(app: AsgiApp, bound: socket.socket, now: asyncio.Event, ready: asyncio.Event) -> None:
     config = HypercornConfig()
-    config.bind = [f"fd://{bound.fileno()}"]
+    config.bind = [f"fd://{bound.detach()}"]  # Hypercorn closes it
     config.accesslog = config.errorlog = None
     config.keep_alive_timeout = HYPERCORN_KEEP_ALIVE_S
     config.graceful_timeout = GRACE_S
