@@ -5,6 +5,8 @@ that crosses its edge is charged here, where it was held); a rolling window is 6
 wholly outside (rule 26); requests per minute or hour are GCRA.
 """
 
+from collections.abc import Mapping
+
 from gateway.core.limit import Limit, Unit
 from gateway.core.rate_limit import Rate, default_burst, replay, verdict
 from gateway.core.window import WindowKind
@@ -12,7 +14,7 @@ from gateway.core.window import WindowKind
 NEVER_US = 1 << 62
 """The end of a window that does not end (session, total)."""
 
-RATED_PERIODS_US = {WindowKind.MINUTE: 60_000_000, WindowKind.HOUR: 3_600_000_000}
+RATED_PERIODS_US: Mapping[WindowKind, int] = {WindowKind.MINUTE: 60_000_000, WindowKind.HOUR: 3_600_000_000}
 
 
 class Counter:
@@ -79,10 +81,10 @@ class RollingCounter(Counter):
 
     def post(self, amount: int, held_at_us: int) -> None:
         start = held_at_us - held_at_us % self._width_us
-        in_order = not self._buckets or start >= next(reversed(self._buckets))
+        out_of_order = start not in self._buckets and bool(self._buckets) and start < next(reversed(self._buckets))
         self._buckets[start] = self._buckets.get(start, 0) + amount
         self.posted += amount
-        if not in_order:
+        if out_of_order:
             self._buckets = dict(sorted(self._buckets.items()))
 
     def frees_at_us(self, asked: int, amount: int, now_us: int) -> int | None:
@@ -101,10 +103,12 @@ class RollingCounter(Counter):
 class RateCounter(Counter):
     """GCRA over requests. A hold takes its place in the rate at once, and nothing gives it back (rule 25)."""
 
-    __slots__ = ("_rate", "_tat_us")
+    __slots__ = ("_left", "_left_at_us", "_rate", "_tat_us")
 
     def __init__(self, limit: Limit, scope: str, amount: int, seen_us: list[int] | None = None) -> None:
         super().__init__(limit, scope, 0, NEVER_US)
+        self._left = 0
+        self._left_at_us = -1
         self._rate = rate_of(limit, amount)
         self._tat_us = replay(seen_us or [], self._rate)
 
@@ -114,14 +118,20 @@ class RateCounter(Counter):
         return verdict(self._tat_us, now_us, self._rate).retry_after_us or 0
 
     def remaining(self, now_us: int) -> int:
+        """How many more would be admitted; what the last hold left is kept for those who ask about its moment."""
+        if now_us == self._left_at_us:
+            return self._left
         return verdict(self._tat_us, now_us, self._rate, 0).remaining
 
     def spent(self, now_us: int) -> int:
-        return max(0, self._rate.burst - self.remaining(now_us))
+        """The used share of the burst, as that share of the limit: all of it exactly when the next request must wait."""
+        rate = self._rate
+        return rate.limit - -(-self.remaining(now_us) * rate.limit // rate.burst)
 
     def hold(self, amount: int, now_us: int) -> None:
         super().hold(0, now_us)
-        self._tat_us = verdict(self._tat_us, now_us, self._rate, amount).tat_us
+        taken = verdict(self._tat_us, now_us, self._rate, amount)
+        self._tat_us, self._left, self._left_at_us = taken.tat_us, taken.remaining, now_us
 
     def raise_hold(self, amount: int) -> None:
         return

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from gateway.core.attribution import Attribution
 from gateway.core.budget import Ask, Shortfall
 from gateway.core.limit import Limit
+from gateway.core.sizing import Draw
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One limit as it binds one call: its counter's scope, the amount after overrides, and how its past is asked for."""
+    """One limit as it binds one call: its counter's scope, the amount after overrides, how its past is asked for; `draw`
+    is set for limits on tokens and money, `hard` for those that refuse."""
 
     limit: Limit
     scope: str
     amount: int
     terms: tuple[tuple[str, str | None], ...]
     hard: bool = True
-    metered: bool = False
+    draw: Draw | None = None
 
 
 @dataclass(slots=True)

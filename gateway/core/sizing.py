@@ -6,18 +6,18 @@ a client's own maximum that fits is never touched.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum
 
 from gateway.core.money import PICOS_PER_MICRO, picos_to_micros_up
 
 
-class Draw(StrEnum):
+class Draw(IntEnum):
     """How a limit's room is used up by a call: by prompt and output, by one of them, or in money."""
 
-    TOKENS = "tokens"
-    INPUT = "input"
-    OUTPUT = "output"
-    MONEY = "money"
+    TOKENS = 0
+    INPUT = 1
+    OUTPUT = 2
+    MONEY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ AMPLE_DIVISOR = 4
 def size_output(ask: OutputAsk, rooms: tuple[Room, ...]) -> Size | None:
     """The hold for a call's output, None if what is left is useless (refuse; `least_tokens` says what would do)."""
     full = ask.cap_tokens * ask.choices
+    # A limit of which the call asks nothing does not bind it, even when an overrun left less than nothing there.
+    rooms = tuple([room for room in rooms if amount_asked(room.draw, ask, full)])
     if not rooms:
         return Size(full, None, 0, full)
     room = min(output_room(r, ask) for r in rooms)
@@ -86,8 +88,7 @@ def size_output(ask: OutputAsk, rooms: tuple[Room, ...]) -> Size | None:
 
 def least_tokens(ask: OutputAsk) -> int:
     """The smallest output worth sending a call for, over all choices."""
-    own = ask.cap_tokens if ask.client_max_tokens is None else ask.client_max_tokens
-    return min(own, ask.min_useful_tokens) * ask.choices
+    return min(ask.cap_tokens, ask.min_useful_tokens) * ask.choices
 
 
 def output_room(room: Room, ask: OutputAsk) -> int:

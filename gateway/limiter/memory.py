@@ -14,9 +14,9 @@ from gateway.core.budget import DRAWS, Ask, Shortfall, amount_of, amounts_by_uni
 from gateway.core.counter import NEVER_US, Counter, RateCounter
 from gateway.core.hold import Binding, CounterView, Hold, Summary
 from gateway.core.ledger import Amounts
-from gateway.core.limit import METERED_UNITS, TOKEN_UNITS, Limit, Unit
+from gateway.core.limit import TOKEN_UNITS, Limit, Unit
 from gateway.core.report import Totals
-from gateway.core.sizing import Room
+from gateway.core.sizing import Draw, Room
 from gateway.limiter.bound import Bound, OpenHold, opened_hold
 from gateway.limiter.past import negative, new_counter, recorded_kind, same_view, totals_ask, window_of
 from gateway.ports import Books
@@ -26,6 +26,7 @@ CounterKey = tuple[str, str]
 
 BINDINGS_KEPT = 20_000
 COUNTERS_KEPT = 50_000
+DRAWN = tuple(Draw)
 
 
 class MemoryLimiter:
@@ -96,14 +97,14 @@ class MemoryLimiter:
             bindings.found(self._counters_of(bindings), self._generation)
 
     def rooms(self, bindings: Sequence[Binding], now_us: int) -> tuple[Room, ...]:
-        """What the hard limits on tokens and money leave for this call."""
-        return tuple(
-            [
-                Room(DRAWS[b.limit.unit], b.amount - counter.spent(now_us) - counter.held)
-                for b, counter in zip(bindings, self._found(bindings, now_us), strict=True)
-                if b.metered and b.hard
-            ]
-        )
+        """What the hard limits on tokens and money leave for this call: the tightest of each kind of draw."""
+        tightest = [NEVER_US] * len(Draw)
+        for b, counter in zip(bindings, self._found(bindings, now_us), strict=True):
+            if b.draw is not None and b.hard:
+                left = b.amount - counter.spent(now_us) - counter.held
+                if left < tightest[b.draw]:
+                    tightest[b.draw] = left
+        return tuple([Room(draw, tightest[draw]) for draw in DRAWN if tightest[draw] < NEVER_US])
 
     def shortfalls(self, bindings: Sequence[Binding], ask: Ask, now_us: int) -> tuple[Shortfall, ...]:
         """Every limit on which the ask does not fit now, soft ones too."""
@@ -152,7 +153,7 @@ class MemoryLimiter:
         metered = [
             (b, counter, amounts[b.limit.unit_index])
             for b, counter in zip(hold.bindings, opened_hold(hold).counters, strict=True)
-            if b.metered
+            if b.draw is not None
         ]
         for b, counter, amount in metered:
             if b.hard and counter.spent(now_us) + counter.held + amount > b.amount:
@@ -166,7 +167,7 @@ class MemoryLimiter:
         """Gives back a top-up that could not be made durable."""
         amounts = amounts_by_unit(Ask(less, concurrent=0))
         for b, counter in zip(hold.bindings, opened_hold(hold).counters, strict=True):
-            if b.metered:
+            if b.draw is not None:
                 counter.raise_hold(-amounts[b.limit.unit_index])
         hold.ask = Ask(hold.ask.amounts.plus(negative(less)), hold.ask.sessions, hold.ask.concurrent)
 
@@ -214,8 +215,9 @@ class MemoryLimiter:
                 found.append(_view(b, counter, now_us))
         return found
 
-    def summary(self, hold: Hold, now_us: int) -> Summary:
-        """What a reply says about its limits: the counter that binds first, and the first of requests and tokens."""
+    def summary(self, hold: Hold) -> Summary:
+        """What a reply says about its limits, rates as of the hold: what binds first, the first of requests and tokens."""
+        now_us = hold.at_us
         amounts = amounts_by_unit(hold.ask)
         first = requests = tokens = None
         least = float("inf")
@@ -282,7 +284,7 @@ class MemoryLimiter:
             limit.amount_for(attribution, session_id),
             self._terms_of(attribution, kinds),
             hard=limit.hard,
-            metered=limit.unit in METERED_UNITS,
+            draw=DRAWS.get(limit.unit),
         )
 
     def _ready(self, bindings: Sequence[Binding], now_us: int) -> bool:

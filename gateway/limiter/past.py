@@ -2,7 +2,7 @@
 
 from gateway.core.attribution import OPENER, Attribution
 from gateway.core.budget import Ask, amount_of
-from gateway.core.counter import NEVER_US, RATED_PERIODS_US, Counter, RateCounter, RollingCounter, rated
+from gateway.core.counter import NEVER_US, Counter, RateCounter, RollingCounter, rate_of, rated
 from gateway.core.hold import Binding
 from gateway.core.ledger import Amounts
 from gateway.core.limit import Limit, Unit
@@ -45,9 +45,10 @@ def new_counter(limit: Limit, scope: str, at_us: int, amount: int, totals: Total
         ]
         counter = RateCounter(limit, scope, amount, seen)
     else:
-        posted = {
-            start: amount_of(limit.unit, Ask(sums, totals.sessions_opened, 0)) for start, sums in totals.buckets.items()
-        }
+        posted = {start: amount_of(limit.unit, Ask(sums, 0, 0)) for start, sums in totals.buckets.items()}
+        if limit.unit is Unit.SESSIONS:
+            # Openings come as one figure; in a rolling window they count as of now, which forgets none too early.
+            posted = {now_us - now_us % (limit.window.bucket_us or 1): totals.sessions_opened}
         if limit.window.kind is WindowKind.ROLLING:
             counter = RollingCounter(limit, scope, posted)
         else:
@@ -62,8 +63,9 @@ def totals_ask(b: Binding, session_id: str, now_us: int) -> TotalsAsk:
     limit = b.limit
     in_session = session_id if limit.each == "session" or any(k == "session" for k, _ in limit.where) else None
     if rated(limit):
-        period_us = RATED_PERIODS_US[limit.window.kind]
-        return TotalsAsk(b.terms, in_session, now_us - period_us, None, _SECOND_US)
+        rate = rate_of(limit, b.amount)
+        past_us = max(rate.period_us, rate.burst * rate.interval_us)
+        return TotalsAsk(b.terms, in_session, now_us - past_us, None, _SECOND_US)
     if limit.window.kind is WindowKind.ROLLING:
         start_us = now_us - limit.window.length_us - limit.window.bucket_us
         return TotalsAsk(b.terms, in_session, start_us, None, limit.window.bucket_us)

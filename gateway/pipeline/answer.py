@@ -35,7 +35,7 @@ def governed_headers(plane: Plane, hold: Hold, session_id: str, warnings: Sequen
     """Call, session, what binds first, and the rate headers of the OpenAI convention."""
     headers = {"x-comptroller-call": hold.call_id, "x-comptroller-session": session_id}
     now_us = plane.clock.now_us()
-    summary = plane.limiter.summary(hold, now_us)
+    summary = plane.limiter.summary(hold)
     if summary.first is not None:
         headers["x-comptroller-remaining"] = remaining_header(summary.first)
     for word, view in (("requests", summary.requests), ("tokens", summary.tokens)):

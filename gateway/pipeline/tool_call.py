@@ -90,7 +90,7 @@ async def _line(
         hold = await _hold(plane, live, attribution, ask, trail.call_id)
         await commit_hold(plane, live, hold, _placed(plane, live, hold, ask, digest, decision.rule))
         result = await _send(plane, live, hold, ask, send)
-        first = plane.limiter.summary(hold, plane.clock.now_us()).first
+        first = plane.limiter.summary(hold).first
         return ToolDone(result, hold.call_id, live.id, None if first is None else view_object(first))
     finally:
         plane.sessions.leave(live, plane.clock.now_us())

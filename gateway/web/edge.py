@@ -13,7 +13,7 @@ from typing import Any
 from gateway.core.denial import Code, Denial, Refused
 from gateway.pipeline.answer import Answer, Streamed, Whole
 from gateway.web.errors import refusal
-from gateway.web.exchange import ClientLeft, HeaderView, Request
+from gateway.web.exchange import ClientLeft, Request, headers_of
 from gateway.web.face import Face, Handler
 from gateway.web.guard import objection
 from gateway.web.run import answer_to
@@ -69,7 +69,7 @@ def request_of(face: Face, scope: Scope, raw: Mapping[bytes, bytes], receive: Re
         method=scope["method"],
         path=scope["path"],
         raw_query=scope["query_string"],
-        headers=HeaderView(raw),
+        headers=headers_of(raw),
         client=client[0] if client else "",
         at_us=clock.now_us(),
         at_ns=clock.monotonic_ns(),
@@ -155,10 +155,13 @@ async def _gone(receive: Receive) -> None:
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """ASGI headers; line ends cannot occur in a value, whatever it was made from."""
-    return [
-        (name.encode("latin-1"), value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace"))
-        for name, value in headers.items()
-    ]
+    found = []
+    for name, value in headers.items():
+        sent = value.encode("latin-1", "replace")
+        if b"\n" in sent or b"\r" in sent:
+            sent = sent.replace(b"\r", b" ").replace(b"\n", b" ")
+        found.append((name.encode("latin-1"), sent))
+    return found
 
 
 def _too_large(bytes_max: int) -> Denial:

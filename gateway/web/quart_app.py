@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTim
 
 from gateway.core.denial import Code, Denial, Refused
 from gateway.pipeline.answer import Answer, Streamed, Whole
-from gateway.web.exchange import HeaderView, Request
+from gateway.web.exchange import Request, headers_of
 from gateway.web.face import Face
 from gateway.web.openai import unknown
 from gateway.web.routes import Route
@@ -72,7 +72,7 @@ def _request(face: Face, parameters: Mapping[str, Any]) -> Request:
         method=scope["method"],
         path=scope["path"],
         raw_query=scope["query_string"],
-        headers=HeaderView(dict(scope["headers"])),
+        headers=headers_of(dict(scope["headers"])),
         client=client[0] if client else "",
         at_us=clock.now_us(),
         at_ns=clock.monotonic_ns(),
