@@ -16,22 +16,33 @@ from gateway.core.ledger import Entry
 from gateway.core.report import Totals, TotalsAsk
 from gateway.core.session import Session
 from gateway.storage import database, stored
-from gateway.storage.batch import MetaSaved
+from gateway.storage.batch import MetaSaved, NameErased
 from gateway.storage.files import BooksRefused, FileLock, install_key, prepare_directory
 from gateway.storage.pseudonyms import PSEUDONYM, Pseudonyms, Terms, reveal
 from gateway.storage.recovery import recover
+from gateway.storage.reports import SqliteReports
 from gateway.storage.writer import Writer
 
 
 class SqliteBooks:
     """See `gateway.ports.Books`. Made by `open`; `close` it in the end.
 
-    `orphans` = how many calls of a dead process were settled at start; `reports` reads the same file.
+    `orphans` = how many calls of a dead process were settled at start; `reports` reads the same file. Pseudonyms and
+    signatures are made with `install_key`.
     """
 
     def __init__(
-        self, lock: FileLock, connection: aiosqlite.Connection, writer: Writer, pseudonyms: Pseudonyms, orphans: int
+        self,
+        lock: FileLock,
+        connection: aiosqlite.Connection,
+        writer: Writer,
+        pseudonyms: Pseudonyms,
+        reports: SqliteReports,
+        install_key: bytes,
+        orphans: int,
     ) -> None:
+        self.reports = reports
+        self.install_key = install_key
         self.orphans = orphans
         self._lock = lock
         self._connection = connection
@@ -67,13 +78,14 @@ class SqliteBooks:
             raise
         writer = Writer(connection, key, pseudonyms, found.head, found.opening, found.segment)
         writer.start()
-        return cls(lock, connection, writer, pseudonyms, found.orphans)
+        return cls(lock, connection, writer, pseudonyms, SqliteReports(path, key), key, found.orphans)
 
     async def close(self) -> bool:
         """Writes what waits, seals the segment, lets go of the file. Returns whether everything could be written."""
         try:
             return await self._writer.close()
         finally:
+            await self.reports.close()
             await self._connection.close()
             self._lock.release()
 
@@ -119,6 +131,22 @@ class SqliteBooks:
     async def recall(self, name: str) -> str | None:
         rows = await self._writer.read(stored.SELECT_META, (name,))
         return rows[0][0] if rows else None
+
+    async def erase(self, kind: str, name: str, actor: str, now_us: int) -> int:
+        """Takes a name out of the books for good; its figures stay under the pseudonym. Returns how many ids it had.
+
+        Raises ValueError while a usable key carries the name: the next call would write it down again.
+        """
+        carrying = [row[0] for row in await self._writer.read(stored.SELECT_KEYS_NAMING, (kind, name))]
+        if carrying:
+            raise ValueError(f"keys {', '.join(carrying)} still carry this name; change or revoke them first")
+        ids = tuple(row[0] for row in await self._writer.read(stored.SELECT_IDS_OF_NAME, (kind, name)))
+        await self._writer.commit([NameErased(now_us, actor, kind, ids)])
+        await self._writer.read(stored.ERASE_NAME_IN_KEYS, (kind, name, self._pseudonyms.of(kind, name)))
+        await self._writer.read(stored.ERASE_NAME, (kind, name))
+        await self._writer.read(stored.EMPTY_LOG)
+        self._pseudonyms.forget()
+        return len(ids)
 
     async def _session(self, sql: str, parameters: Sequence[str]) -> Session | None:
         rows = await self._writer.read(sql, parameters)

@@ -145,6 +145,11 @@ def reveal(text: str, names: Mapping[str, str]) -> str:
     return PSEUDONYM.sub(lambda m: names.get(m[0], m[0]), text)
 
 
+def reveal_json(text: str, names: Mapping[str, str]) -> str:
+    """`reveal` for a JSON document, in which a name must not end a string."""
+    return PSEUDONYM.sub(lambda m: orjson.dumps(names.get(m[0], m[0])).decode()[1:-1], text)
+
+
 def _personal(attribution: Attribution) -> list[tuple[str, str]]:
     """(kind, name) of everything in an attribution that is kept as a pseudonym, but for the key."""
     single = [(kind, attribution.value(kind)) for kind in sorted(PERSONAL_KINDS - {"key", "tag"})]

@@ -28,6 +28,17 @@ ORDER BY o.at_us
 """
 SELECT_KEYS = "SELECT id, digest, doc FROM keys ORDER BY id"
 SELECT_NAMES = "SELECT id, name FROM names WHERE id IN (SELECT value FROM json_each(?1))"
+SELECT_KEYS_NAMING = """
+SELECT id FROM keys
+WHERE doc ->> '$.state' <> 'revoked' AND doc ->> CASE ?1 WHEN 'key' THEN '$.name' ELSE '$.' || ?1 END = ?2
+ORDER BY id
+"""
+ERASE_NAME_IN_KEYS = """
+UPDATE keys SET doc = json_set(doc, CASE ?1 WHEN 'key' THEN '$.name' ELSE '$.' || ?1 END, ?3)
+WHERE doc ->> CASE ?1 WHEN 'key' THEN '$.name' ELSE '$.' || ?1 END = ?2
+"""
+ERASE_NAME = "DELETE FROM names WHERE kind = ?1 AND name = ?2"
+EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 SELECT_IDS_OF_NAME = "SELECT id FROM names WHERE kind = ?1 AND name = ?2"
 SELECT_META = "SELECT value FROM meta WHERE name = ?1"
 

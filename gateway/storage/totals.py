@@ -83,9 +83,10 @@ SELECT
     p.ask, c.started_at_us / p.bucket_us * p.bucket_us AS bucket, sum(c.input_tokens), sum(c.output_tokens),
     sum(c.cached_input_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls), 0
 FROM parts AS p
+CROSS JOIN session_rollups AS r ON r.session_id = p.session_id
 CROSS JOIN calls AS c
-    ON c.session_id = p.session_id AND c.started_at_us >= p.start_us AND c.started_at_us < p.end_us
-WHERE p.source = 'session calls' AND c.state = 'settled' AND NOT EXISTS (
+    ON c.attribution_id = r.attribution_id AND c.started_at_us >= p.start_us AND c.started_at_us < p.end_us
+WHERE p.source = 'session calls' AND c.session_id = p.session_id AND c.state = 'settled' AND NOT EXISTS (
     SELECT 1 FROM json_each(p.others) AS o
     WHERE (o.value ->> 1 IS NULL) = EXISTS (
         SELECT 1 FROM attribution_terms AS has

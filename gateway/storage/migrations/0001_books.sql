@@ -197,6 +197,40 @@ FROM sessions AS s
 LEFT JOIN names AS client ON client.id = s.client
 LEFT JOIN names AS part ON part.id = s.agent_part;
 
+-- What rollups should hold, counted anew: the rows of which they are sums.
+CREATE VIEW countable AS
+SELECT
+    session_id, attribution_id, started_at_us AS at_us, state = 'settled' AS calls, denied,
+    estimated IS NOT NULL AS estimated_calls, 0 AS sessions_opened, input_tokens, cached_input_tokens, output_tokens,
+    usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
+FROM calls
+WHERE state IN ('settled', 'denied')
+UNION ALL
+SELECT session_id, attribution_id, at_us, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0
+FROM session_opens;
+
+CREATE VIEW counted_rollups AS
+SELECT
+    attribution_id, grain.value AS grain_s, at_us / (grain.value * 1000000) * grain.value * 1000000 AS bucket_us,
+    sum(calls) AS calls, sum(denied) AS denied, sum(estimated_calls) AS estimated_calls,
+    sum(sessions_opened) AS sessions_opened, sum(input_tokens) AS input_tokens,
+    sum(cached_input_tokens) AS cached_input_tokens, sum(output_tokens) AS output_tokens, sum(usd_micros) AS usd_micros,
+    sum(requests) AS requests, sum(tool_calls) AS tool_calls, sum(cache_write_tokens) AS cache_write_tokens,
+    sum(reasoning_tokens) AS reasoning_tokens
+FROM countable CROSS JOIN json_each('[900, 86400]') AS grain
+GROUP BY 1, 2, 3;
+
+CREATE VIEW counted_session_rollups AS
+SELECT
+    session_id, attribution_id,
+    sum(calls) AS calls, sum(denied) AS denied, sum(estimated_calls) AS estimated_calls,
+    sum(sessions_opened) AS sessions_opened, sum(input_tokens) AS input_tokens,
+    sum(cached_input_tokens) AS cached_input_tokens, sum(output_tokens) AS output_tokens, sum(usd_micros) AS usd_micros,
+    sum(requests) AS requests, sum(tool_calls) AS tool_calls, sum(cache_write_tokens) AS cache_write_tokens,
+    sum(reasoning_tokens) AS reasoning_tokens
+FROM countable
+GROUP BY 1, 2;
+
 -- One row put in here is one batch. Every column but the first six is a JSON array of rows, or null.
 CREATE VIEW intake AS
 SELECT

@@ -1,0 +1,120 @@
+"""What people ask of the books, on connections of its own that cannot write: see `gateway.ports.Reports`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+
+from gateway.core.identity import ABSENT
+from gateway.core.ledger import Amounts, CallState
+from gateway.core.report import AuditRow, AuditSearch, CallRow, Drift, SessionRow, UsageRow, Verification
+from gateway.storage.audit_search import search
+from gateway.storage.people import who
+from gateway.storage.pseudonyms import reveal, reveal_json
+from gateway.storage.readers import Readers
+from gateway.storage.recount import recount
+from gateway.storage.stored import session_of
+from gateway.storage.usage import usage
+from gateway.storage.verification import verify
+
+SELECT_SESSIONS = """
+WITH chosen AS (
+    SELECT * FROM sessions_shown
+    WHERE (?1 IS NULL OR key_id = ?1) AND (?2 IS NULL OR state = ?2)
+    ORDER BY last_active_us DESC, id DESC
+    LIMIT ?3
+)
+SELECT
+    s.*, coalesce(sum(r.calls), 0), coalesce(sum(r.denied), 0), coalesce(sum(r.input_tokens), 0),
+    coalesce(sum(r.output_tokens), 0), coalesce(sum(r.cached_input_tokens), 0), coalesce(sum(r.usd_micros), 0),
+    coalesce(sum(r.requests), 0), coalesce(sum(r.tool_calls), 0),
+    coalesce(max(CASE WHEN r.sessions_opened > 0 THEN r.attribution_id END), max(r.attribution_id)) AS attribution_id
+FROM chosen AS s LEFT JOIN session_rollups AS r ON r.session_id = s.id
+GROUP BY s.id
+ORDER BY s.last_active_us DESC, s.id DESC
+"""
+SELECT_CALL = """
+SELECT
+    c.call_id, c.kind, c.state, c.started_at_us, c.session_id, c.attribution_id, c.raised, j.doc, c.outcome,
+    c.estimated, c.status, c.input_tokens, c.output_tokens, c.cached_input_tokens, c.usd_micros, c.requests, c.tool_calls
+FROM journal AS j JOIN calls AS c ON c.seq = j.seq
+WHERE j.subject = ?1 AND j.kind IN ('held', 'denied')
+"""
+
+
+class SqliteReports:
+    """See `gateway.ports.Reports`."""
+
+    def __init__(self, path: Path, install_key: bytes) -> None:
+        self._readers = Readers(path)
+        self._install_key = install_key
+
+    async def usage(self, by: tuple[str, ...], since_us: int | None, until_us: int | None) -> list[UsageRow]:
+        async with self._readers.snapshot() as connection:
+            return await usage(connection, by, since_us, until_us)
+
+    async def sessions(self, *, key_id: str | None, state: str | None, limit: int) -> list[SessionRow]:
+        """Last active first."""
+        async with self._readers.snapshot() as connection:
+            rows = list(await connection.execute_fetchall(SELECT_SESSIONS, (key_id, state, limit)))
+            reasons = [row["reason"] for row in rows]
+            attributions = {row["attribution_id"] for row in rows if row["attribution_id"] is not None}
+            people = await who(connection, attributions, reasons, [row["key_id"] for row in rows])
+        found = []
+        for row in rows:
+            session = session_of(row)
+            calls, denied, *sums = row[11:19]
+            attribution_id = row["attribution_id"] or ""
+            found.append(
+                SessionRow(
+                    session=replace(session, reason=reveal(session.reason, people.names)),
+                    posted=Amounts(*sums),
+                    calls=calls,
+                    denied=denied,
+                    user=people.value(attribution_id, "user"),
+                    team=people.value(attribution_id, "team"),
+                    agent=people.value(attribution_id, "agent"),
+                    key=people.names.get(session.key_id, session.key_id or ABSENT),
+                )
+            )
+        return found
+
+    async def call(self, call_id: str) -> CallRow | None:
+        async with self._readers.snapshot() as connection:
+            rows = list(await connection.execute_fetchall(SELECT_CALL, (call_id,)))
+            if not rows:
+                return None
+            row = rows[0]
+            people = await who(connection, {row["attribution_id"]}, [row["doc"]])
+        doc = orjson.loads(reveal_json(row["doc"], people.names))
+        refused = row["state"] == "denied"
+        held = doc.get("held", {}) if row["raised"] is None else orjson.loads(row["raised"])
+        return CallRow(
+            call_id=row["call_id"],
+            kind=row["kind"],
+            state=None if refused else CallState(row["state"]),
+            started_at_us=row["started_at_us"],
+            session_id=row["session_id"],
+            group=people.group(row["attribution_id"]),
+            held=Amounts(**held),
+            posted=Amounts(*row[11:17]),
+            outcome=row["outcome"],
+            estimated=row["estimated"],
+            status=row["status"],
+            denial=doc["denial"] if refused else None,
+        )
+
+    async def audit(self, search_for: AuditSearch) -> list[AuditRow]:
+        async with self._readers.snapshot() as connection:
+            return await search(connection, search_for)
+
+    async def verify(self) -> Verification:
+        async with self._readers.connection() as connection:
+            return await verify(connection, self._install_key)
+
+    async def recount(self) -> list[Drift]:
+        async with self._readers.connection() as connection:
+            return await recount(connection)
+
+    async def close(self) -> None:
+        await self._readers.close()
