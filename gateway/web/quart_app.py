@@ -25,6 +25,8 @@ def make_quart(face: Face, routes: Iterable[Route]) -> Quart:
     app.config["BODY_TIMEOUT"] = 30
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.config["RESPONSE_TIMEOUT"] = None
+    # A doubled slash is another path, not a reason to redirect to an address made from the client's Host header.
+    app.url_map.merge_slashes = False
     for route in routes:
         app.add_url_rule(
             route.path,
