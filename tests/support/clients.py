@@ -17,8 +17,9 @@ from tests.support.gateway import GatewayProcess
 @contextlib.contextmanager
 def sdk(gateway: GatewayProcess, key: str = "alice", **options: Any) -> Iterator[OpenAI]:
     """The openai SDK with its own defaults; `session` names the agent run."""
-    session = options.pop("session", None)
-    headers = {} if session is None else {"x-comptroller-session": session}
+    headers = dict(options.pop("default_headers", {}))
+    if (session := options.pop("session", None)) is not None:
+        headers["x-comptroller-session"] = session
     with OpenAI(
         base_url=gateway.base_url, api_key=gateway.keys.get(key, key), default_headers=headers, **options
     ) as client:

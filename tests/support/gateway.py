@@ -331,7 +331,7 @@ class GatewayProcess:
             "models": {"small": {**model, "model": "mock-ok"}, **{name: dict(model) for name in models}},
             "keys": [{**key, "secret": f"${{{_variable(key['name'])}}}"} for key in keys],
             "sessions": {"max_new_per_hour": 100_000},
-            "loops": {"identical_requests": "off", "identical_tool_calls": "off"},
+            "loops": {"identical_requests": 100_000, "identical_tool_calls": 100_000},
             **sections,
         }
 
