@@ -32,8 +32,8 @@ class Room:
 class OutputAsk:
     """What is known about a call's output before it is sent.
 
-    `cap_tokens` = the upstream's maximum for one choice (the client's, else the model's); `usual_tokens` = what calls of
-    this session usually produce (0 = not known yet); `output_pico_usd` = dearest rate of an output token.
+    `cap_tokens` = the upstream's maximum for one choice (the client's, else the model's); `usual_tokens` = what calls
+    of this session usually produce (0 = not known yet); `output_pico_usd` = dearest rate of an output token.
     """
 
     prompt_tokens: int
@@ -51,7 +51,7 @@ class OutputAsk:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """`output_tokens` are held; `send_cap` is the maximum per choice to send upstream, None = leave what the client sent;
+    """`output_tokens` are held; `send_cap` is the maximum per choice to send upstream, None = leave the client's;
     `slice_tokens` > 0 = the hold is a slice of that size and is topped up, at most to `ceiling_tokens` in all."""
 
     output_tokens: int
@@ -80,7 +80,7 @@ def size_output(ask: OutputAsk, rooms: tuple[Room, ...]) -> Size | None:
         slice_tokens = max(ask.usual_tokens, ask.slice_min_tokens)
         return Size(min(slice_tokens, ceiling), _injected(ask, ceiling), slice_tokens, ceiling)
     if ask.client_max_tokens is not None and full <= room:
-        return Size(full, None, 0, full)
+        return Size(full, _injected(ask, ask.cap_tokens), 0, full)
     share = max(4 * ask.usual_tokens * ask.choices, room // AMPLE_DIVISOR, least_tokens(ask))
     held = min(full, share, room) // ask.choices * ask.choices
     return Size(held, _injected(ask, held // ask.choices), 0, held)
