@@ -1,8 +1,8 @@
 """Who is calling: virtual keys, their secrets, and the attributes that the operator declared for principals.
 
-Secret format (after GitHub's token format): `cptr_sk_` + 32 base62 characters (190 bits) + 6 base62 characters of CRC-32
-over all that stands before, so that a typo or a made-up key is refused before any look-up, and scanners can tell real
-keys from look-alikes. Only a keyed digest of a secret is ever kept.
+Secret format (after GitHub's token format): `cptr_sk_` + 32 base62 characters (190 bits) + 6 base62 characters of
+CRC-32 over all that stands before, so that a typo or a made-up key is refused before any look-up, and scanners can tell
+real keys from look-alikes. Only a keyed digest of a secret is ever kept.
 """
 
 import hashlib

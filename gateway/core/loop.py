@@ -59,44 +59,57 @@ class Run:
 
 
 class LoopMemory:
-    """What one session did last. `answered_us` = when the last counted request had its successful answer, 0 = not yet."""
+    """What one session did last."""
 
-    __slots__ = ("_answered_before_us", "answered_us", "mcp_tools", "model_tools", "request")
+    __slots__ = ("_again", "_answered_us", "_before", "_latest", "_twins", "mcp_tools", "model_tools", "request")
 
     def __init__(self) -> None:
         self.request = Run()
-        self.answered_us = 0
-        self._answered_before_us = 0
         self.model_tools = Run()
         self.mcp_tools = Run()
+        self._answered_us = 0
+        """When the last counted request had its successful answer, 0 = not yet."""
+        self._before = (b"", 0, 0)
+        """Digest, count and answer before the last counted request: what holds again if that one is withdrawn."""
+        self._twins = 0
+        """How many equal requests came while the counted one was open."""
+        self._latest = b""
+        self._again = False
 
     def judge_request(self, digest: bytes, now_us: int, rules: LoopRules) -> Repetition | None:
         """Counts a request about to be sent. A twin of one that is still open or failed leaves the count as it is."""
+        run = self.request
+        self._again, self._latest = digest == self._latest, digest
         if not rules.identical_requests:
             return None
-        if digest == self.request.digest:
-            fresh = self.answered_us and now_us - self.answered_us <= FORGETS_AFTER_US
-            if not self.answered_us:
-                return None
-            if not fresh:
-                self.request = Run()
-        count = self.request.see(digest)
-        self._answered_before_us, self.answered_us = self.answered_us, 0
-        return _verdict("identical_requests", count, rules.identical_requests)
+        if digest == run.digest and not self._answered_us:
+            self._twins += 1
+            return None
+        self._before = (run.digest, run.count, self._answered_us)
+        if now_us - self._answered_us > FORGETS_AFTER_US:
+            run.count = 0
+        self._answered_us = self._twins = 0
+        return _verdict("identical_requests", run.see(digest), rules.identical_requests)
 
     def answered(self, digest: bytes, now_us: int) -> None:
         """The request had a successful, complete answer."""
         if digest == self.request.digest:
-            self.answered_us = now_us
+            self._answered_us = now_us
 
     def withdraw(self, digest: bytes) -> None:
-        """The request was refused or failed: it does not count."""
-        if digest == self.request.digest and not self.answered_us:
-            self.request.count -= 1
-            self.answered_us = self._answered_before_us
+        """The request was refused or failed: it does not count. Of twins, those that fail are the uncounted ones."""
+        if digest != self.request.digest or self._answered_us:
+            return
+        if self._twins:
+            self._twins -= 1
+            return
+        self.request.digest, self.request.count, self._answered_us = self._before
 
     def judge_model_tools(self, digests: Iterable[bytes], rules: LoopRules) -> Repetition | None:
-        """Counts the tool calls in messages that are new since the session's last request."""
+        """Counts the tool calls in messages that are new since the session's last request; to be asked after
+        `judge_request`, because the same request again, as SDKs send it after an error, has nothing new in it."""
+        if self._again:
+            return None
         return self._judge_tools(self.model_tools, digests, rules)
 
     def judge_mcp_tool(self, digest: bytes, rules: LoopRules) -> Repetition | None:
@@ -105,7 +118,8 @@ class LoopMemory:
     def forgive(self) -> None:
         """A person resumed the session: counting starts anew."""
         self.request, self.model_tools, self.mcp_tools = Run(), Run(), Run()
-        self.answered_us = 0
+        self._answered_us = self._twins = 0
+        self._again, self._latest = False, b""
 
     def _judge_tools(self, run: Run, digests: Iterable[bytes], rules: LoopRules) -> Repetition | None:
         worst = 0
