@@ -1,1 +1,1 @@
-"""The command line. Modules that `main` imports know typer and the standard library only; the rest comes by `lazy`."""
+"""The command line: thin faces over the admin API, so that command line, API and portal can never differ."""

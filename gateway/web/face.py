@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gateway.pipeline.answer import Answer
 from gateway.pipeline.identify import DigestOf
 from gateway.pipeline.plane import Plane
+from gateway.web.control import Control
 from gateway.web.exchange import Request
 
 
@@ -23,6 +24,7 @@ class Face:
     admin_digest: Callable[[], str | None]
     loopback: bool
     incident: Callable[[BaseException], str]
+    control: Control
 
 
 Handler = Callable[[Face, Request], Awaitable[Answer]]

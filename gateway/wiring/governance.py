@@ -40,15 +40,15 @@ class PlaneGovernance:
         return await tool_call(self._plane, cast(Caller, caller), ask, send)
 
     async def status(self, caller: SeenCaller, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]:
-        return await quota.status(self._plane, self._reports, cast(Caller, caller), session)
+        return await quota.status(self._plane, cast(Caller, caller), headers, session)
 
     async def estimate(
         self, caller: SeenCaller, headers: Mapping[str, str], arguments: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        return await quota.estimate(self._plane, self._reports, cast(Caller, caller), arguments)
+        return await quota.estimate(self._plane, cast(Caller, caller), headers, arguments)
 
     async def limits(self, caller: SeenCaller, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]:
-        return await quota.limits(self._plane, cast(Caller, caller))
+        return await quota.limits(self._plane, cast(Caller, caller), headers, session)
 
     async def models(self, caller: SeenCaller) -> Mapping[str, Any]:
         return await quota.models(self._plane, cast(Caller, caller))

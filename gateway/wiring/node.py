@@ -128,12 +128,27 @@ class Node:
 async def open_node(loaded: Loaded, *, log_to: BinaryIO | None = None) -> Node:
     """Builds a node and takes up its books. Raises SettingsError, PolicyInvalid, or what the store refuses with."""
     settings = loaded.settings
-    clock, ids = SystemClock(), RandomIds()
+    clock = SystemClock()
     lines = configure(settings.telemetry.log_format, log_to)
-    metrics = Metrics()
     started_us = clock.now_us()
     policy = await load_policy_engine(loaded, clock)
     books = await SqliteBooks.open(loaded.resolve(settings.storage.sqlite_path), node="local", now_us=started_us)
+    try:
+        node = await _node_on(books, loaded, policy, lines, clock, started_us)
+        await _take_up(node, started_us)
+    except BaseException:
+        # The store's thread would keep a process alive that failed to start.
+        await books.close()
+        raise
+    settle_memory()
+    return node
+
+
+async def _node_on(
+    books: SqliteBooks, loaded: Loaded, policy: PolicyEngine, lines: BufferedLines, clock: SystemClock, started_us: int
+) -> Node:
+    settings = loaded.settings
+    ids, metrics = RandomIds(), Metrics()
     limiter = MemoryLimiter(books, books.recorded_terms, started_us)
     upstreams: list[Upstream] = []
     plane = Plane(
@@ -159,7 +174,7 @@ async def open_node(loaded: Loaded, *, log_to: BinaryIO | None = None) -> Node:
         portal_url=settings.server.public_url or "",
     )
     governance = PlaneGovernance(plane, books.reports, partial(secret_digest, books.install_key))
-    node = Node(
+    return Node(
         loaded=loaded,
         plane=plane,
         books=books,
@@ -172,9 +187,6 @@ async def open_node(loaded: Loaded, *, log_to: BinaryIO | None = None) -> Node:
         install_key=books.install_key,
         admin_digest=await _admin_digest(settings, books),
     )
-    await _take_up(node, started_us)
-    settle_memory()
-    return node
 
 
 def settle_memory() -> None:

@@ -1,0 +1,153 @@
+"""comptroller usage, limits, sessions, audit: what the books say, and the switch for sessions."""
+
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli.api import call
+from gateway.cli.options import Config, Json, target
+from gateway.cli.output import FINDING, csv_line, print_json, say, table
+
+limits = typer.Typer(help="Live counters of every limit.", no_args_is_help=True)
+sessions = typer.Typer(help="Runs of agents: look at them, pause, resume, stop.", no_args_is_help=True)
+audit = typer.Typer(help="The journal: search it, verify its hash chain.", no_args_is_help=True)
+FIGURES = ("calls", "denied", "input_tokens", "output_tokens", "tool_calls", "cost_usd")
+LIMIT_COLUMNS = ("name", "scope", "unit", "limit", "spent", "held", "remaining", "window", "resets_at")
+SESSION_COLUMNS = ("id", "state", "key", "agent", "calls", "denied", "cost_usd", "last_active_at", "reason")
+Session = Annotated[str, typer.Argument(help="The session's id (ses_...).")]
+Reason = Annotated[str, typer.Option(help="Why; the agent is told.")]
+
+
+def usage(
+    by: Annotated[str, typer.Option(help="user,team,app,service,agent,session,model,provider,tool,key,tag")] = "user",
+    since: Annotated[str | None, typer.Option(help="Day or instant (UTC); from the beginning if left out.")] = None,
+    until: Annotated[str | None, typer.Option(help="Day or instant (UTC), not included.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Who spent what, from the ledger."""
+    answer = call(target(config), "GET", "/usage", query={"by": by, "since": since, "until": until})
+    rows, groups = answer["rows"], tuple(answer["by"])
+    if as_json:
+        print_json(rows)
+    elif csv:
+        columns = (*groups, *FIGURES, "cached_input_tokens", "reasoning_tokens", "estimated_calls")
+        print(csv_line(columns))
+        for row in rows:
+            print(csv_line([row[column] for column in columns]))
+    else:
+        table((*groups, *FIGURES), rows, empty="Nothing was booked in that time.")
+
+
+@limits.command("list")
+def list_limits(config: Config = None, as_json: Json = False) -> None:
+    """One line for every live counter."""
+    found = call(target(config), "GET", "/limits")["limits"]
+    print_json(found) if as_json else table(LIMIT_COLUMNS, found, empty="No counter is live: nothing was called yet.")
+
+
+@limits.command("show")
+def show_limit(
+    name: Annotated[str, typer.Argument(help="The limit's name.")], config: Config = None, as_json: Json = False
+) -> None:
+    """The live counters of one limit."""
+    found = call(target(config), "GET", "/limits", query={"name": name})["limits"]
+    print_json(found) if as_json else table(LIMIT_COLUMNS, found, empty=f"No counter of '{name}' is live.")
+
+
+@sessions.command("list")
+def list_sessions(
+    state: Annotated[str | None, typer.Option(help="open, paused, stopped or closed")] = None,
+    key: Annotated[str | None, typer.Option(help="Only this key's, by name or id.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 100,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Sessions, newest first."""
+    query = {"state": state, "key": key, "limit": str(limit)}
+    found = call(target(config), "GET", "/sessions", query=query)["sessions"]
+    print_json(found) if as_json else table(SESSION_COLUMNS, found, empty="No sessions.")
+
+
+@sessions.command("show")
+def show_session(session: Session, config: Config = None, as_json: Json = False) -> None:
+    """One session with its limits."""
+    found = call(target(config), "GET", f"/sessions/{session}")
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        if name != "limits":
+            say(f"{name:<16} {value}")
+    table(LIMIT_COLUMNS, found["limits"], empty="No limit counts this session alone.")
+
+
+@sessions.command("pause")
+def pause(session: Session, reason: Reason = "by an administrator", config: Config = None, as_json: Json = False) -> None:
+    """Refuse the session's calls until it is resumed."""
+    _change(session, "pause", reason, config, as_json=as_json)
+
+
+@sessions.command("resume")
+def resume(session: Session, config: Config = None, as_json: Json = False) -> None:
+    """Let a paused or stopped session go on; loop counting starts anew."""
+    _change(session, "resume", "", config, as_json=as_json)
+
+
+@sessions.command("stop")
+def stop(session: Session, reason: Reason = "by an administrator", config: Config = None, as_json: Json = False) -> None:
+    """End a session; only a person can resume it."""
+    _change(session, "stop", reason, config, as_json=as_json)
+
+
+@audit.command("search")
+def search(
+    text: Annotated[str | None, typer.Option(help="Text in the row.")] = None,
+    kind: Annotated[str | None, typer.Option(help="held, raised, settled, voided, denied, session, key ...")] = None,
+    call_id: Annotated[str | None, typer.Option("--call", help="Rows of this call.")] = None,
+    session: Annotated[str | None, typer.Option(help="Rows of this session.")] = None,
+    since: Annotated[str | None, typer.Option(help="Day or instant (UTC).")] = None,
+    until: Annotated[str | None, typer.Option(help="Day or instant (UTC), not included.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 100,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Rows of the journal, newest first."""
+    query = {
+        "text": text,
+        "kind": kind,
+        "call": call_id,
+        "session": session,
+        "since": since,
+        "until": until,
+        "limit": str(limit),
+    }
+    rows: list[dict[str, Any]] = call(target(config), "GET", "/audit", query=query)["rows"]
+    if as_json:
+        print_json(rows)
+        return
+    table(("seq", "at", "kind", "doc"), rows, empty="No row matches.")
+
+
+@audit.command("verify")
+def verify(config: Config = None, as_json: Json = False) -> None:
+    """Walk the whole hash chain and recount what is derived from it; exit 1 if anything differs."""
+    found = call(target(config), "GET", "/audit/verify")
+    if as_json:
+        print_json(found)
+    else:
+        for fault in found["faults"]:
+            say(f"row {fault['seq']}: {fault['what']}")
+        for each in found["drift"]:
+            say(f"{each['table']} {each['key']} differs from its ledger rows")
+        state = "agree" if found["ok"] else "DO NOT AGREE"
+        say(f"{found['rows']} rows in {found['segments']} segments; the chain and the books {state}. Head {found['head'][:16]}…")
+    if not found["ok"]:
+        raise typer.Exit(FINDING)
+
+
+def _change(session: str, action: str, reason: str, config: Config, *, as_json: bool) -> None:
+    body: dict[str, Any] = {"action": action, **({"reason": reason} if reason else {})}
+    found = call(target(config), "POST", f"/sessions/{session}", body=body)
+    print_json(found) if as_json else say(f"Session {found['id']} is {found['state']}.")

@@ -1,0 +1,84 @@
+"""How commands speak: results on standard output, errors on standard error, exit 0 ok, 1 finding, 2 usage, 3 unavailable.
+
+`--json` prints one JSON document. Tables are drawn by rich on a terminal and are plain columns elsewhere; NO_COLOR holds.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import typer
+
+from gateway.cli.lazy import load
+
+OK, FINDING, USAGE, UNAVAILABLE = 0, 1, 2, 3
+CELL_WIDTH_MAX = 60
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def fail(message: str, code: int = USAGE) -> NoReturn:
+    """Says what is wrong and ends."""
+    print(f"comptroller: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say(text: str) -> None:
+    print(printable(text))
+
+
+def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
+    """One line a row, only these columns."""
+    if not rows:
+        print(empty)
+        return
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    if sys.stdout.isatty():
+        _rich_table(columns, cells, rows)
+        return
+    widths = [max(len(column), *(len(line[i]) for line in cells)) for i, column in enumerate(columns)]
+    for line in [list(columns), *cells]:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def csv_line(values: Sequence[Any]) -> str:
+    """RFC 4180; a leading character that a spreadsheet takes for a formula is defused."""
+    fields = []
+    for value in values:
+        text = "" if value is None else str(value)
+        if isinstance(value, str) and text.startswith(_FORMULA) and text != "-":
+            text = "'" + text
+        quoted = any(mark in text for mark in ',"\n\r')
+        fields.append('"' + text.replace('"', '""') + '"' if quoted else text)
+    return ",".join(fields)
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]], rows: Sequence[Mapping[str, Any]]) -> None:
+    drawn = load("rich.table").Table(box=None, pad_edge=False)
+    for column in columns:
+        numeric = all(isinstance(row.get(column), int | float) for row in rows)
+        drawn.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+    for line in cells:
+        drawn.add_row(*(load("rich.text").Text(text) for text in line))
+    load("rich.console").Console(no_color="NO_COLOR" in os.environ, highlight=False).print(drawn)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6f}".rstrip("0").rstrip(".")
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value) or "-"
+    text = printable(str(value)).replace("\n", " ")
+    return text if len(text) <= CELL_WIDTH_MAX else text[: CELL_WIDTH_MAX - 1] + "…"

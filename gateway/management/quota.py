@@ -1,0 +1,238 @@
+"""What an agent may know about its own budgets: answers of the governance tools, as plain JSON objects.
+
+Rules: only what belongs to the asking key; free of charge, no policy row needed, also while paused or exhausted (rule 15);
+the figures are those that the next call would be judged by. Nothing is held.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.core.attribution import Attribution, attribute
+from gateway.core.budget import Ask, only_waiting, refusal
+from gateway.core.call import Caller
+from gateway.core.condition_context import PolicyContext
+from gateway.core.denial import Code, Denial, Refused
+from gateway.core.estimate import counted_bound, token_factor
+from gateway.core.hold import CounterView
+from gateway.core.identity import ABSENT
+from gateway.core.ledger import Amounts
+from gateway.core.money import format_usd
+from gateway.core.sizing import money_for
+from gateway.pipeline.answer import view_object
+from gateway.pipeline.authorize import usable_models
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.sessions import LiveSession
+from gateway.pipeline.tool_call import tool_session
+from gateway.ports import Reports
+
+NO_SESSION = ""
+
+
+async def status(plane: Plane, caller: Caller, headers: Mapping[str, str], session: str | None) -> dict[str, Any]:
+    """Of one session, or of all open ones of this key: state, every limit, and which binds first."""
+    shared = await _views(plane, caller, NO_SESSION)
+    found = [await _own_session(plane, caller, session)] if session else await _sessions(plane, caller, headers)
+    sessions = []
+    everything = list(shared)
+    for live in found:
+        views = [v for v in await _views(plane, caller, live.id) if v.scope == f"session:{live.id}"]
+        everything += views
+        sessions.append(
+            {"session": live.id, "state": live.session.state.value, "limits": [view_object(v) for v in views]}
+        )
+    first = _tightest(everything)
+    return {
+        "summary": _status_words(first, found),
+        "binds_first": None if first is None else view_object(first),
+        "limits": [view_object(v) for v in shared],
+        "sessions": sessions,
+    }
+
+
+async def limits(plane: Plane, caller: Caller, headers: Mapping[str, str], session: str | None) -> dict[str, Any]:
+    """Every limit that applies, with its window, scope and figures, in file order."""
+    found = [await _own_session(plane, caller, session)] if session else await _sessions(plane, caller, headers)
+    views = await _views(plane, caller, found[0].id if found else NO_SESSION)
+    listed = [view_object(view) for view in views]
+    return {"summary": f"{len(listed)} limits apply to key '{caller.key_name}'.", "limits": listed}
+
+
+async def models(plane: Plane, caller: Caller) -> dict[str, Any]:
+    """The models that this key may use now, with prices where they are known, in USD per million tokens."""
+    listed = []
+    for name in usable_models(plane, caller, PolicyContext(principal=caller.principal)):
+        model = plane.catalog.models[name]
+        priced = plane.prices.rates_for(name, model.deployments[0], plane.clock.now_us())
+        entry: dict[str, Any] = {"name": name}
+        if model.tier != ABSENT:
+            entry["tier"] = model.tier
+        if priced is not None:
+            usual = priced.rates.standard.usual
+            entry["input_usd_per_mtok"] = usual.input_picos / 1e6
+            entry["output_usd_per_mtok"] = usual.output_picos / 1e6
+        listed.append(entry)
+    names = ", ".join(entry["name"] for entry in listed) or "none"
+    return {"summary": f"Models you may use: {names}.", "models": listed}
+
+
+async def estimate(
+    plane: Plane, caller: Caller, headers: Mapping[str, str], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a model call or a tool call would hold at most, and whether it would be let in now."""
+    session = arguments.get("session")
+    found = [await _own_session(plane, caller, session)] if session else await _sessions(plane, caller, headers)
+    live = found[0] if found else None
+    tool = arguments.get("tool")
+    if isinstance(tool, str):
+        attribution = attribute(caller.key, plane.catalog.directory, tool=tool, roles=caller.roles)
+        amounts = Amounts(requests=1, tool_calls=1)
+        return await _judged(plane, attribution, live, amounts, None)
+    alias = arguments.get("model")
+    model = plane.catalog.models.get(alias) if isinstance(alias, str) else None
+    allowed = usable_models(plane, caller, PolicyContext(principal=caller.principal))
+    if model is None or model.alias not in allowed:
+        names = ", ".join(allowed) or "none"
+        return {"summary": f"That model is not one you may use. You may use: {names}.", "would_allow": False}
+    input_tokens = await _input_tokens(plane, model.token_factor or token_factor(model.alias), arguments)
+    output_tokens = _count(arguments, "output_tokens", plane.catalog.estimates.min_useful_output)
+    priced = plane.prices.rates_for(model.alias, model.deployments[0], plane.clock.now_us())
+    if priced is None:
+        return {"summary": f"Model '{model.alias}' has no price here.", "would_allow": False}
+    tiers: frozenset[str] = frozenset()
+    money = priced.prompt_bound(input_tokens, tiers)
+    money += money_for(output_tokens, priced.output_picos(input_tokens, tiers))
+    amounts = Amounts(input_tokens, output_tokens, 0, money, requests=1)
+    provider = model.deployments[0].provider
+    attribution = attribute(
+        caller.key,
+        plane.catalog.directory,
+        model=model.alias,
+        model_tier=model.tier,
+        provider=provider,
+        roles=caller.roles,
+    )
+    return await _judged(plane, attribution, live, amounts, money)
+
+
+async def explain(plane: Plane, reports: Reports, caller: Caller, call_id: str) -> dict[str, Any]:
+    """Why a call of this key was refused, with the figures of that moment; of no other key."""
+    row = await reports.call(call_id)
+    if row is None or row.group.get("key") != caller.key_name:
+        return {"summary": f"No call {call_id[:64]} of this key is known."}
+    if row.denial is None:
+        return {"summary": f"Call {call_id} was not refused: it is {row.state}."}
+    limit = row.denial.get("limit")
+    words = f"Call {call_id} was refused: {row.denial.get('code')}."
+    if isinstance(limit, Mapping):
+        words += (
+            f" Limit '{limit['name']}' for {limit['scope']} had {limit['spent']} spent and {limit['held']} held of "
+            f"{limit['limit']} {limit['unit']}, {limit['remaining']} remained and at least {limit['asked']} were needed."
+        )
+    elif row.denial.get("rule"):
+        words += f" Rule {row.denial['rule']} decided."
+    return {"summary": words, "comptroller": dict(row.denial)}
+
+
+async def _judged(
+    plane: Plane, attribution: Attribution, live: LiveSession | None, amounts: Amounts, money: int | None
+) -> dict[str, Any]:
+    session_id = live.id if live is not None else NO_SESSION
+    now_us = plane.clock.now_us()
+    bindings = plane.limiter.bindings(attribution, session_id)
+    await plane.limiter.load(bindings, session_id, now_us, fresh_session=live is None)
+    ask = Ask(amounts, concurrent=1)
+    short = tuple(s for s in plane.limiter.shortfalls(bindings, ask, now_us) if s.limit.hard)
+    paused = live is not None and live.session.state.value in ("paused", "stopped")
+    answer: dict[str, Any] = {
+        "would_allow": not short and not paused,
+        "input_tokens": amounts.input_tokens or None,
+        "output_tokens": amounts.output_tokens or None,
+        "cost_usd": None if money is None else money / 1e6,
+        "binding_limit": None,
+    }
+    if short:
+        denial = refusal(short, now_us, plane.pace.remaining_s())
+        named = denial.limit
+        view = next(
+            (v for v in plane.limiter.view(bindings, now_us) if named is not None and v.name == named.name), None
+        )
+        answer["binding_limit"] = None if view is None else view_object(view)
+        wait = " It would fit once calls in flight have ended." if only_waiting(short) else ""
+        return {"summary": denial.message + wait, **answer}
+    if paused and live is not None:
+        return {"summary": f"The session is {live.session.state.value}; no call of it is let in.", **answer}
+    cost = "" if money is None else f" and costs at most {format_usd(money)} USD"
+    return {"summary": f"This call would be let in{cost}.", **answer}
+
+
+async def _input_tokens(plane: Plane, factor: float, arguments: Mapping[str, Any]) -> int:
+    messages = arguments.get("messages")
+    if not isinstance(messages, list):
+        return _count(arguments, "input_tokens", 0)
+    texts = [str(value) for m in messages if isinstance(m, Mapping) for value in m.values() if value is not None]
+    return counted_bound(await plane.tokens.count(texts), factor, len(messages), 0)
+
+
+def _count(arguments: Mapping[str, Any], name: str, otherwise: int) -> int:
+    value = arguments.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
+
+
+async def _views(plane: Plane, caller: Caller, session_id: str) -> list[CounterView]:
+    """The counters of this key's calls as they stand, for every model it may use; limits of a session only with one."""
+    attributions = [attribute(caller.key, plane.catalog.directory, roles=caller.roles)]
+    for name in usable_models(plane, caller, PolicyContext(principal=caller.principal)):
+        model = plane.catalog.models[name]
+        attributions.append(
+            attribute(
+                caller.key,
+                plane.catalog.directory,
+                model=name,
+                model_tier=model.tier,
+                provider=model.deployments[0].provider,
+                roles=caller.roles,
+            )
+        )
+    found: dict[tuple[str, str], CounterView] = {}
+    now_us = plane.clock.now_us()
+    for attribution in attributions:
+        every = plane.limiter.bindings(attribution, session_id)
+        bindings = tuple(b for b in every if session_id or not b.limit.per_session)
+        await plane.limiter.load(bindings, session_id, now_us, fresh_session=False)
+        for view in plane.limiter.view(bindings, now_us):
+            found.setdefault((view.name, view.scope), view)
+    return list(found.values())
+
+
+async def _sessions(plane: Plane, caller: Caller, headers: Mapping[str, str]) -> list[LiveSession]:
+    """All sessions of this key that are in use; the one that the request itself names or implies comes first."""
+    live = plane.sessions.active(caller.key_id, plane.catalog.sessions, plane.clock.now_us())
+    own = await tool_session(plane, caller, headers, None)
+    if not own.written and not own.in_flight:
+        plane.sessions.drop(own)
+        return live
+    return [own, *(each for each in live if each.id != own.id)]
+
+
+async def _own_session(plane: Plane, caller: Caller, session: str) -> LiveSession:
+    """By our id or by the client's own; never another key's. Raises Refused."""
+    by_client = (live for live in plane.sessions.of_key(caller.key_id) if live.session.mark.client_id == session)
+    live = next(by_client, None) or await plane.sessions.by_id(session)
+    if live is None or live.session.key_id != caller.key_id:
+        raise Refused(Denial(Code.ROUTE_UNKNOWN, f"No session '{session[:64]}' of this key is known."))
+    return live
+
+
+def _tightest(views: Sequence[CounterView]) -> CounterView | None:
+    return min((v for v in views if v.limit), key=lambda v: v.remaining / v.limit, default=None)
+
+
+def _status_words(first: CounterView | None, sessions: Sequence[LiveSession]) -> str:
+    held = [live for live in sessions if live.session.state.value in ("paused", "stopped")]
+    state = f" Session {held[0].id} is {held[0].session.state.value}." if held else ""
+    if first is None:
+        return f"No limit binds you.{state}"
+    shown = view_object(first)
+    unit = "USD" if first.unit == "usd" else first.unit.replace("_", " ")
+    reset = f", resets at {shown['resets_at']}" if shown["resets_at"] else ""
+    return f"'{first.name}' binds first: {shown['remaining']} of {shown['limit']} {unit} remain{reset}.{state}"
