@@ -1,20 +1,25 @@
 """Upper bounds of a prompt's tokens before it is sent: a ladder, and the first step that lets the call pass decides.
 
-1. Bytes: every token of a byte-level BPE covers at least one byte and JSON escaping only lengthens text, so the bytes of
-   the request are a bound for all inline text. What is not inline (images, audio, files) adds constants (rule 3).
-2. The session's previous turn: its real input plus the growth in bytes, valid while model, tools and all earlier
-   messages are identical (rule 2). Agents resend everything, so this is tight from the second turn on, and free.
+1. Bytes: every token of a byte-level BPE covers at least one byte and JSON escaping only lengthens text, so the bytes
+   of the request are a bound for all inline text. What is not inline (images, audio, files) adds constants (rule 3).
+2. The session's previous turn: its real input plus the growth of the messages in bytes, valid while all else and all
+   earlier messages are identical (rule 2). Agents resend everything, so from the second turn on this is tight and free.
 3. Counting: o200k tokens times the family's factor. Dear, so only where the first two do not let the call pass.
 Background and measurements: research notes on clients, section 7.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 TOKENS_PER_MESSAGE = 8
 """Room for role markers and separators of chat templates, per message, on top of counted text."""
 
-FACTORS = (("claude", 1.6), ("anthropic", 1.6), ("gemini", 1.15), ("gpt", 1.0), ("o1", 1.0), ("o3", 1.0), ("o4", 1.0))
+FACTORS = (
+    (re.compile(r"claude|anthropic"), 1.6),
+    (re.compile(r"gemini"), 1.15),
+    (re.compile(r"(^|[^a-z0-9])(chatgpt-|gpt-[3-9]|gpt-oss|o[134]($|-))"), 1.0),
+)
 FACTOR_UNKNOWN = 1.3
 REMEMBERED_TURNS = 4
 _USUAL_OVER = 8
@@ -23,14 +28,16 @@ _USUAL_OVER = 8
 def token_factor(model: str) -> float:
     """How many of the model's tokens an o200k token is at most, by family (rule 2); operators can override it."""
     lowered = model.lower()
-    return next((factor for word, factor in FACTORS if word in lowered), FACTOR_UNKNOWN)
+    return next((factor for family, factor in FACTORS if family.search(lowered)), FACTOR_UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A prompt's byte bound. `tokens_max` includes the constants of what is not inline."""
+    """A prompt's byte bounds, as whole and of its messages alone in canonical JSON, which the client's way of writing
+    cannot stretch. Both include the constants of what is not inline."""
 
     tokens_max: int
+    messages_max: int
     constants: int
 
 
@@ -42,14 +49,14 @@ class Turn:
     messages_length: int
     messages_digest: bytes
     message_count: int
-    weight: int
+    messages_max: int
     input_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt made ready for estimates. `head` digests model, tools and what else precedes the messages; `messages` is
-    their canonical JSON without the closing bracket, so that an earlier conversation is a plain byte prefix of it."""
+    """A prompt made ready for estimates. `head` digests all that may add to the prompt beside the messages; `messages`
+    is their canonical JSON without the closing bracket, so that an earlier conversation is a byte prefix of it."""
 
     head: bytes
     messages: bytes
@@ -67,13 +74,16 @@ class TurnMemory:
         self._outputs: list[int] = []
 
     def previous(self, prompt: Prompt) -> Turn | None:
-        """The longest remembered turn that `prompt` continues."""
-        for turn in sorted(self._turns, key=lambda t: -t.messages_length):
-            if turn.head == prompt.head and turn.messages_length <= len(prompt.messages):
-                prefix = memoryview(prompt.messages)[: turn.messages_length]
-                if digest(prefix) == turn.messages_digest:
-                    return turn
-        return None
+        """The longest remembered turn that `prompt` continues. Reads the messages once, however many turns."""
+        messages, hashed, at = memoryview(prompt.messages), _hash(), 0
+        longest = None
+        for turn in sorted(self._turns, key=lambda t: t.messages_length):
+            if turn.head == prompt.head and turn.messages_length <= len(messages):
+                hashed.update(messages[at : turn.messages_length])
+                at = turn.messages_length
+                if hashed.digest() == turn.messages_digest:
+                    longest = turn
+        return longest
 
     def remember(self, prompt: Prompt, input_tokens: int, output_tokens: int) -> None:
         """A turn ended with this real usage."""
@@ -82,7 +92,7 @@ class TurnMemory:
             len(prompt.messages),
             digest(prompt.messages),
             prompt.message_count,
-            prompt.weight.tokens_max,
+            prompt.weight.messages_max,
             input_tokens,
         )
         replaced = [t for t in self._turns if (t.head, t.messages_digest) != (turn.head, turn.messages_digest)]
@@ -100,7 +110,7 @@ class TurnMemory:
 
 def delta_bound(turn: Turn, prompt: Prompt) -> int:
     """Step 2 of the ladder."""
-    return turn.input_tokens + max(0, prompt.weight.tokens_max - turn.weight)
+    return turn.input_tokens + prompt.weight.messages_max - turn.messages_max
 
 
 def counted_bound(tokens: int, factor: float, messages: int, constants: int) -> int:
@@ -110,4 +120,8 @@ def counted_bound(tokens: int, factor: float, messages: int, constants: int) -> 
 
 
 def digest(data: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return _hash(data).digest()
+
+
+def _hash(data: bytes | memoryview = b"") -> "hashlib.blake2b":
+    return hashlib.blake2b(data, digest_size=16)

@@ -58,8 +58,8 @@ class Amounts:
 class HoldPlaced:
     """A call was allowed and its upper bound is held. Durable before anything leaves for the upstream.
 
-    `prompt_tokens` is the prompt bound; `usual_output_tokens` is what an orphan of a call that does not stream is booked
-    with (rule 8); `sliced` says that `held.output_tokens` are slices which top-ups raise.
+    `prompt_tokens` is the prompt bound; `usual_output_tokens` is what an orphan of a call that does not stream is
+    booked with (rule 8); `sliced` says that `held.output_tokens` are slices which top-ups raise.
     """
 
     call_id: str
@@ -227,8 +227,8 @@ class OpenHold:
 def orphan_posting(hold: OpenHold) -> Amounts:
     """What the call of a dead owner is booked with (rule 8): counted as sent, at most its hold.
 
-    The prompt bound, plus the slices of a sliced stream, plus the session's usual output for every other call; the money
-    in proportion to the output part of the hold, rounded up.
+    The prompt bound, plus the slices of a sliced stream, plus the session's usual output for every other call; the
+    money in proportion to the output part of the hold, rounded up.
     """
     held_output = hold.held.output_tokens
     output = held_output if hold.sliced else min(held_output, hold.usual_output_tokens)

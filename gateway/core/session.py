@@ -56,7 +56,7 @@ IMPLICIT = SessionMark("implicit")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as the books know it; `reason` says why it is paused or stopped. Wall time counts from `run_started_us`,
+    """A session as the books know it; `reason` says why it is paused or stopped. Wall time is from `run_started_us`,
     which a return after idling sets anew: a session that a person resumes next day is a new run with the old spend."""
 
     id: str

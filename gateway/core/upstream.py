@@ -19,7 +19,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Bounds in seconds: to connect, to the first byte of the reply's headers, between two chunks, and for everything."""
+    """Bounds in seconds: to connect, to the first byte of the reply's headers, between two chunks, for everything."""
 
     connect_s: float = 5.0
     first_byte_s: float = 120.0

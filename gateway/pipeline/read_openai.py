@@ -22,10 +22,14 @@ from gateway.core.wire.openai_embeddings import EmbeddingsFacts, read_embeddings
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.remember import tool_digest
 
-_BEFORE_MESSAGES = ("tools", "functions", "tool_choice", "function_call", "response_format")
 _NOT_THE_REQUEST = frozenset(
     {"messages", "metadata", "user", "safety_identifier", "prompt_cache_key", "stream_options"}
 )
+_NOT_THE_PROMPT = _NOT_THE_REQUEST | {
+    *("model", "max_tokens", "max_completion_tokens", "n", "stream", "temperature", "top_p", "seed", "stop", "store"),
+    *("frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "service_tier"),
+}
+"""Fields that add nothing to the prompt. Any other may: servers take documents, templates and more beside messages."""
 
 
 def chat_facts(body: Mapping[str, Any]) -> ChatFacts:
@@ -61,10 +65,11 @@ def chat_ask(
     messages: list[Any] = body["messages"]
     rules = plane.catalog.estimates
     packed = orjson.dumps(messages)[:-1]
-    head = digest(_head(body, facts.model))
+    head = digest(orjson.dumps([facts.model, _beside_messages(body)]))
     rest = {name: value for name, value in body.items() if name not in _NOT_THE_REQUEST}
     constants = _constants(facts, model, rules)
-    weight = Weight(arrival.body_bytes - facts.content.data_url_bytes + constants, constants)
+    not_inline = constants - facts.content.data_url_bytes
+    weight = Weight(arrival.body_bytes + not_inline, len(packed) + not_inline, constants)
     prompt = Prompt(head, packed, len(messages), weight)
     canonical = canonical_tools(plane, [name for name in facts.tools if name not in stripped])
 
@@ -112,7 +117,8 @@ def new_tool_digests(plane: Plane, messages: list[Any], known: int) -> list[byte
 
 def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model: Model) -> ModelAsk:
     body = arrival.body
-    weight = Weight(arrival.body_bytes if facts.texts else facts.ready_tokens, 0 if facts.texts else facts.ready_tokens)
+    at_most = arrival.body_bytes if facts.texts else facts.ready_tokens
+    weight = Weight(at_most, at_most, 0 if facts.texts else facts.ready_tokens)
     packed = orjson.dumps(body.get("input"))
 
     def make(deployment: Deployment, _cap: int | None) -> Mapping[str, Any]:
@@ -139,8 +145,8 @@ def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model
     )
 
 
-def _head(body: Mapping[str, Any], model: str) -> bytes:
-    return orjson.dumps([model, *(body[name] for name in _BEFORE_MESSAGES if name in body)])
+def _beside_messages(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in _NOT_THE_PROMPT and value is not None}
 
 
 def _constants(facts: ChatFacts, model: Model, rules: EstimateRules) -> int:
@@ -166,8 +172,8 @@ def _texts(body: Mapping[str, Any]) -> list[str]:
                 found += [_part_text(part) for part in value]
             elif value is not None:
                 found.append(f"{name} {orjson.dumps(value).decode()}")
-    declared = {name: body[name] for name in _BEFORE_MESSAGES if body.get(name) is not None}
-    return [*found, orjson.dumps(declared).decode()] if declared else found
+    beside = _beside_messages(body)
+    return [*found, orjson.dumps(beside).decode()] if beside else found
 
 
 def _part_text(part: Any) -> str:

@@ -1,0 +1,144 @@
+"""How a call names its session, and when that one goes on, comes back, starts afresh or has expired."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.session import (
+    CLIENT_ID_LIFE_US,
+    ID_LENGTH_MAX,
+    IMPLICIT,
+    TRANSITIONS,
+    Continuation,
+    MarkRefused,
+    Session,
+    SessionMark,
+    SessionRules,
+    SessionState,
+    continue_session,
+    mark_of,
+)
+
+NOW_US = 1_795_521_600_000_000
+SECOND_US = 1_000_000
+RULES = SessionRules(idle_timeout_s=1_800, wall_time_s=28_800)
+IDLE_US, WALL_US = 1_800 * SECOND_US, 28_800 * SECOND_US
+UUID = "3f2b9a1e-6d1c-4f0a-9a51-0c2d7e8b4f11"
+HEADER = SessionMark("header", "run-1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "mark"),
+    [
+        ({}, {}, IMPLICIT),
+        ({"x-comptroller-session": "run-1"}, {}, HEADER),
+        ({"x-comptroller-session": "run-1", "x-claude-code-session-id": UUID}, {}, HEADER),
+        ({"x-claude-code-session-id": UUID}, {}, SessionMark("claude-code", UUID)),
+        (
+            {"x-claude-code-session-id": UUID, "x-claude-code-agent-id": "agent-7"},
+            {},
+            SessionMark("claude-code", UUID, "agent-7"),
+        ),
+        ({"session-id": UUID, "originator": "codex_cli_rs"}, {}, SessionMark("codex", UUID)),
+        (
+            {"session-id": UUID, "originator": "codex_exec", "thread-id": "t1"},
+            {},
+            SessionMark("codex", UUID, "t1"),
+        ),
+        ({"session-id": UUID}, {}, IMPLICIT),  # somebody else's header of the same name
+        ({"x-codex-turn-metadata": json.dumps({"session_id": UUID})}, {}, SessionMark("codex", UUID)),
+        ({"x-codex-turn-metadata": "no json"}, {}, IMPLICIT),
+        ({"x-codex-turn-metadata": '{"session_id": 5}'}, {}, IMPLICIT),
+        ({"x-session-id": "ses_1"}, {}, SessionMark("opencode", "ses_1", "ses_1")),
+        ({"x-session-id": "ses_2", "x-parent-session-id": "ses_1"}, {}, SessionMark("opencode", "ses_1", "ses_2")),
+        ({}, {"metadata": {"user_id": json.dumps({"session_id": UUID})}}, SessionMark("claude-code", UUID)),
+        ({}, {"metadata": {"user_id": f"user_abc_account__session_{UUID}"}}, SessionMark("claude-code", UUID)),
+        ({}, {"metadata": {"user_id": "alice"}}, IMPLICIT),
+        ({}, {"metadata": {"user_id": 7}}, IMPLICIT),
+        ({}, {"metadata": "text"}, IMPLICIT),
+        ({}, {"client_metadata": {"session_id": UUID}}, SessionMark("codex", UUID)),
+        ({}, {"client_metadata": {"session_id": ""}}, IMPLICIT),
+        ({}, {"client_metadata": [1]}, IMPLICIT),
+    ],
+)
+def test_rule_13_marks_of_agents_and_without_one_the_keys_own_session(
+    headers: dict[str, str], body: dict[str, object], mark: SessionMark
+) -> None:
+    assert mark_of(headers, body) == mark
+
+
+@pytest.mark.parametrize("session", ["", " ", "a b", "a\nb", "é", "x" * (ID_LENGTH_MAX + 1), "cptr_ss_abc"])
+def test_rule_16_a_bad_own_header_is_refused_never_read_as_no_mark(session: str) -> None:
+    with pytest.raises(MarkRefused):
+        mark_of({"x-comptroller-session": session}, {})
+
+
+def test_the_longest_id_is_taken() -> None:
+    assert mark_of({"x-comptroller-session": "x" * ID_LENGTH_MAX}, {}).client_id == "x" * ID_LENGTH_MAX
+
+
+def session(mark: SessionMark = HEADER, **changes: object) -> Session:
+    base = Session("ses_1", "key_1", mark, SessionState.OPEN, NOW_US, NOW_US, NOW_US)
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+GOES_ON, REOPENS, AFRESH, EXPIRED = (
+    Continuation.GOES_ON,
+    Continuation.REOPENS,
+    Continuation.STARTS_AFRESH,
+    Continuation.EXPIRED,
+)
+
+
+@pytest.mark.parametrize(
+    ("after_us", "in_flight", "named", "implicit"),
+    [
+        (0, 0, GOES_ON, GOES_ON),
+        (IDLE_US, 0, GOES_ON, GOES_ON),
+        (IDLE_US + 1, 0, REOPENS, AFRESH),
+        (IDLE_US + 1, 1, GOES_ON, GOES_ON),  # a call in flight is not idling
+        (WALL_US, 1, GOES_ON, GOES_ON),
+        (WALL_US + 1, 1, EXPIRED, EXPIRED),
+        (WALL_US + 1, 0, REOPENS, AFRESH),
+        (CLIENT_ID_LIFE_US, 0, REOPENS, AFRESH),
+        (CLIENT_ID_LIFE_US + 1, 0, AFRESH, AFRESH),
+    ],
+)
+def test_rule_14_idle_wall_time_and_thirty_days(
+    after_us: int, in_flight: int, named: Continuation, implicit: Continuation
+) -> None:
+    now_us = NOW_US + after_us
+    assert continue_session(session(), RULES, now_us, in_flight=in_flight) is named
+    assert continue_session(session(IMPLICIT), RULES, now_us, in_flight=in_flight) is implicit
+
+
+@pytest.mark.parametrize("mark", [HEADER, IMPLICIT])
+def test_rule_14_wall_time_ends_a_busy_session(mark: SessionMark) -> None:
+    busy = session(mark, last_active_us=NOW_US + WALL_US)
+    assert continue_session(busy, RULES, NOW_US + WALL_US, in_flight=0) is GOES_ON
+    assert continue_session(busy, RULES, NOW_US + WALL_US + 1, in_flight=0) is EXPIRED
+
+
+def test_rule_14_idle_runs_from_the_end_of_the_last_call() -> None:
+    late = session(last_active_us=NOW_US + IDLE_US)
+    assert continue_session(late, RULES, NOW_US + 2 * IDLE_US, in_flight=0) is GOES_ON
+
+
+@pytest.mark.parametrize("mark", [HEADER, IMPLICIT])
+@pytest.mark.parametrize("state", [SessionState.PAUSED, SessionState.STOPPED])
+@pytest.mark.parametrize("after_us", [0, IDLE_US + 1, WALL_US + 1, CLIENT_ID_LIFE_US + 1])
+def test_rule_14_never_afresh_while_paused_or_stopped(mark: SessionMark, state: SessionState, after_us: int) -> None:
+    assert continue_session(session(mark, state=state), RULES, NOW_US + after_us, in_flight=0) is GOES_ON
+
+
+def test_rule_14_a_closed_session_comes_back_with_its_client_only() -> None:
+    closed = SessionState.CLOSED
+    assert continue_session(session(state=closed), RULES, NOW_US, in_flight=0) is REOPENS
+    assert continue_session(session(IMPLICIT, state=closed), RULES, NOW_US, in_flight=0) is AFRESH
+
+
+def test_every_state_can_be_left_and_opened_again() -> None:
+    assert set(TRANSITIONS) == set(SessionState)
+    assert all(SessionState.OPEN in after for state, after in TRANSITIONS.items() if state is not SessionState.OPEN)
+    assert all(state not in after for state, after in TRANSITIONS.items())
