@@ -38,10 +38,10 @@ async def opened(loaded: Loaded, *, tools: bool = True) -> AsyncIterator[Applica
     """An application that serves as long as the context lasts. `tools=False` starts no tool servers: for commands that
     only look at the books. Raises what `open_node` raises."""
     node = await open_node(loaded)
-    keeper = Housekeeper(node, dict(os.environ))
-    face = face_of(node, keeper)
     housekeeping = None
     try:
+        keeper = Housekeeper(node, dict(os.environ))
+        face = face_of(node, keeper)
         if tools:
             await node.front.start()
             housekeeping = asyncio.create_task(keeper.run())

@@ -161,9 +161,9 @@ class GatewayProcess:
         try:
             self.port = eventually(self._serving_port, timeout_s=START_TIMEOUT_S, what="serving")
             eventually(lambda: self.status_of("/readyz") == 200, what="readiness")
-        except BaseException:
+        except BaseException as error:
             self.stop()
-            raise
+            raise AssertionError(f"the gateway did not start:\n{self.output()[-4000:]}") from error
         return self
 
     def kill(self) -> None:
@@ -338,7 +338,7 @@ class GatewayProcess:
     def _serving_port(self) -> int | None:
         assert self._process is not None
         if (code := self._process.poll()) is not None:
-            raise AssertionError(f"the gateway ended with {code} at its start:\n{self.output()[-4000:]}")
+            raise AssertionError(f"it ended with {code}")
         return next((row["port"] for row in self.log("serving")), None)
 
     def _end(self, number: int, timeout_s: float = 10.0) -> int:
