@@ -4,9 +4,10 @@ Rule 29: transient if the ask would fit within a minute, otherwise final; rule 3
 fits what is posted alone on every limit; what binds first is the smallest remaining/asked, ties by file order.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.core.denial import Code, Denial, LimitFacts, amount_shown, time_shown
+from gateway.core.denial import TRANSIENT, Code, Denial, LimitFacts, amount_shown, time_shown
 from gateway.core.ledger import Amounts
 from gateway.core.limit import UNITS, Limit, Unit
 from gateway.core.sizing import Draw
@@ -76,7 +77,7 @@ def amount_of(unit: Unit, ask: Ask) -> int:
     return amounts_by_unit(ask)[UNITS.index(unit)]
 
 
-DRAWS = {
+DRAWS: Mapping[Unit, Draw] = {
     Unit.TOKENS: Draw.TOKENS,
     Unit.UNCACHED_TOKENS: Draw.TOKENS,
     Unit.INPUT_TOKENS: Draw.INPUT,
@@ -87,22 +88,26 @@ DRAWS = {
 
 def only_waiting(shortfalls: tuple[Shortfall, ...]) -> bool:
     """Whether every refusing limit would let the call in once calls in flight have ended (rule 30)."""
-    return all(s.fits_posted_alone and s.limit.unit is not Unit.CONCURRENT for s in shortfalls)
+    return all(_only_held(s) for s in shortfalls)
 
 
 def refusal(shortfalls: tuple[Shortfall, ...], now_us: int, held_wait_s: float) -> Denial:
-    """The denial for one or more shortfalls: a final one is named before a transient one, then what binds first."""
+    """The denial for one or more shortfalls: a final one is named before a transient one, then what binds first.
+
+    The wait is that of the slowest limit, or the call would only come back to the next refusal.
+    """
     if only_waiting(shortfalls):
-        return _denial(Code.BUDGET_HELD, _first(shortfalls), now_us, held_wait_s)
-    judged = [(_code(s, now_us), s) for s in shortfalls if not (s.fits_posted_alone and _metered(s))]
-    final = [s for code, s in judged if code in (Code.BUDGET_EXHAUSTED, Code.SESSION_BUDGET_EXHAUSTED)]
+        return _denial(Code.BUDGET_HELD, _first(shortfalls), held_wait_s)
+    judged = [(_code(s, now_us), s) for s in shortfalls if not _only_held(s)]
+    final = [s for code, s in judged if code not in TRANSIENT]
     chosen = _first(tuple(final or [s for _, s in judged]))
-    code = _code(chosen, now_us)
-    return _denial(code, chosen, now_us, _wait_s(chosen, now_us) if not final else None)
+    waits = [held_wait_s if code is Code.CONCURRENCY_LIMITED else _wait_s(s, now_us) or 0.0 for code, s in judged]
+    return _denial(_code(chosen, now_us), chosen, None if final else max(waits))
 
 
-def _metered(shortfall: Shortfall) -> bool:
-    return shortfall.limit.unit is not Unit.CONCURRENT
+def _only_held(shortfall: Shortfall) -> bool:
+    """Whether the ask fits what is posted alone. Places are never posted, and an opened session is never given back."""
+    return shortfall.fits_posted_alone and shortfall.limit.unit not in (Unit.CONCURRENT, Unit.SESSIONS)
 
 
 def _first(shortfalls: tuple[Shortfall, ...]) -> Shortfall:
@@ -111,7 +116,7 @@ def _first(shortfalls: tuple[Shortfall, ...]) -> Shortfall:
 
 def _code(shortfall: Shortfall, now_us: int) -> Code:
     limit = shortfall.limit
-    if limit.unit is Unit.CONCURRENT:
+    if limit.unit is Unit.CONCURRENT and shortfall.fits_posted_alone:
         return Code.CONCURRENCY_LIMITED
     if limit.unit is Unit.SESSIONS:
         return Code.SESSION_LIMIT
@@ -123,8 +128,6 @@ def _code(shortfall: Shortfall, now_us: int) -> Code:
 
 def _wait_s(shortfall: Shortfall, now_us: int) -> float | None:
     """Seconds until the ask would fit, None = waiting does not help."""
-    if shortfall.limit.unit is Unit.CONCURRENT:
-        return 1.0
     if shortfall.wait_us is not None:
         return shortfall.wait_us / 1e6
     if shortfall.resets_at_us is None or shortfall.asked > shortfall.amount:
@@ -132,7 +135,7 @@ def _wait_s(shortfall: Shortfall, now_us: int) -> float | None:
     return max(0.0, (shortfall.resets_at_us - now_us) / 1e6)
 
 
-def _denial(code: Code, shortfall: Shortfall, now_us: int, wait_s: float | None) -> Denial:
+def _denial(code: Code, shortfall: Shortfall, wait_s: float | None) -> Denial:
     facts = shortfall.facts
     return Denial(
         code,
@@ -154,7 +157,8 @@ def _message(code: Code, facts: LimitFacts, shortfall: Shortfall, wait_s: float 
             f"Limit '{name}' allows {facts.limit} new sessions for {scope}; go on in an open session or ask for more."
         )
     if code is Code.RATE_LIMITED and shortfall.wait_us is not None:
-        return f"Limit '{name}' allows {facts.limit} {facts.unit} a {_period(shortfall)} for {scope}; retry in {wait_s:.1f} s."
+        period = shortfall.limit.window.kind.value
+        return f"Limit '{name}' allows {facts.limit} {facts.unit} a {period} for {scope}; retry in {wait_s:.1f} s."
     figures = (
         f"{_shown(facts.unit, facts.spent)} spent and {_shown(facts.unit, facts.held)} held of "
         f"{_shown(facts.unit, facts.limit)}, this call needs {_shown(facts.unit, facts.asked)}"
@@ -169,10 +173,6 @@ def _message(code: Code, facts: LimitFacts, shortfall: Shortfall, wait_s: float 
     if facts.resets_at_us is None:
         return f"{head}. Stop here and ask the owner of this limit for more; retrying does not help."
     return f"{head}. It resets at {time_shown(facts.resets_at_us)}; until then only a higher limit helps."
-
-
-def _period(shortfall: Shortfall) -> str:
-    return shortfall.limit.window.kind.value
 
 
 def _shown(unit: str, amount: int) -> str:

@@ -124,7 +124,7 @@ class RateCounter(Counter):
         return verdict(self._tat_us, now_us, self._rate, 0).remaining
 
     def spent(self, now_us: int) -> int:
-        """The used share of the burst, as that share of the limit: all of it exactly when the next request must wait."""
+        """The used share of the burst, as that share of the limit: all of it just when the next request must wait."""
         rate = self._rate
         return rate.limit - -(-self.remaining(now_us) * rate.limit // rate.burst)
 
