@@ -67,7 +67,7 @@ class Attribution:
             "tool": self.tool,
             "environment": self.environment,
             "cost_center": self.cost_center,
-            OPENER: f"agent:{self.agent}" if self.agent != ABSENT else f"key:{self.key_id}",
+            OPENER: f"agent:{self.agent}" if self.agent != ABSENT else f"key:{self.key_name}",
         }
         single.update((f"label:{name}", value) for name, value in self.labels)
         object.__setattr__(self, "values", single)

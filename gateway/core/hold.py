@@ -13,8 +13,8 @@ from gateway.core.sizing import Draw
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One limit as it binds one call: its counter's scope, the amount after overrides, how its past is asked for; `draw`
-    is set for limits on tokens and money, `hard` for those that refuse."""
+    """One limit as it binds one call: its counter's scope, the amount after overrides, how its past is asked for;
+    `draw` is set for limits on tokens and money, `hard` for those that refuse."""
 
     limit: Limit
     scope: str
@@ -26,7 +26,7 @@ class Binding:
 
 @dataclass(slots=True)
 class Hold:
-    """An open hold. `ask` grows with top-ups; `warnings` name limits that would have refused but only warn or observe."""
+    """An open hold. `ask` grows with top-ups; `warnings` = limits that would have refused but only warn or observe."""
 
     call_id: str
     at_us: int

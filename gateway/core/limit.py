@@ -113,7 +113,7 @@ class Limit:
         return self.amount if best is None else best[1]
 
     def kinds(self) -> tuple[str, ...]:
-        """The selector kinds that this limit's counters depend on, without the session; one fixed role is `role:<name>`."""
+        """The selector kinds that its counters depend on, without the session; one fixed role is `role:<name>`."""
         named = [f"role:{value}" if kind == "role" else kind for kind, value in self.where]
         if self.each is not None:
             named.append(self.each)
