@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import BinaryIO
 
 import uvloop
 
@@ -34,10 +35,10 @@ class Application:
 
 
 @asynccontextmanager
-async def opened(loaded: Loaded, *, tools: bool = True) -> AsyncIterator[Application]:
+async def opened(loaded: Loaded, *, tools: bool = True, log_to: BinaryIO | None = None) -> AsyncIterator[Application]:
     """An application that serves as long as the context lasts. `tools=False` starts no tool servers: for commands that
     only look at the books. Raises what `open_node` raises."""
-    node = await open_node(loaded)
+    node = await open_node(loaded, log_to=log_to)
     housekeeping = None
     try:
         keeper = Housekeeper(node, dict(os.environ))

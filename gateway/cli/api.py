@@ -60,7 +60,7 @@ def call(
     wanted = {name: value for name, value in (query or {}).items() if value is not None}
     full = f"/api/v1{path}" + (f"?{urlencode(wanted)}" if wanted else "")
     url, token, certain = _server(target)
-    status, answer = 0, {}
+    status, answer = 0, dict[str, Any]()
     if token is not None:
         status, answer = _remote(url, token, method, full, body)
     if status == 0:
@@ -89,9 +89,7 @@ def _server(target: Target) -> tuple[str, str | None, bool]:
     return f"http://{host}:{settings.server.port}", token, False
 
 
-def _remote(
-    url: str, token: str, method: str, path: str, body: Mapping[str, Any] | None
-) -> tuple[int, dict[str, Any]]:
+def _remote(url: str, token: str, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
     """(0, {}) if nothing that is ours answers there."""
     httpx = load("httpx2")
     headers = {"authorization": f"Bearer {token}", "x-comptroller-actor": os.environ.get("USER", "cli")}

@@ -84,7 +84,9 @@ def show_session(session: Session, config: Config = None, as_json: Json = False)
 
 
 @sessions.command("pause")
-def pause(session: Session, reason: Reason = "by an administrator", config: Config = None, as_json: Json = False) -> None:
+def pause(
+    session: Session, reason: Reason = "by an administrator", config: Config = None, as_json: Json = False
+) -> None:
     """Refuse the session's calls until it is resumed."""
     _change(session, "pause", reason, config, as_json=as_json)
 
@@ -96,7 +98,9 @@ def resume(session: Session, config: Config = None, as_json: Json = False) -> No
 
 
 @sessions.command("stop")
-def stop(session: Session, reason: Reason = "by an administrator", config: Config = None, as_json: Json = False) -> None:
+def stop(
+    session: Session, reason: Reason = "by an administrator", config: Config = None, as_json: Json = False
+) -> None:
     """End a session; only a person can resume it."""
     _change(session, "stop", reason, config, as_json=as_json)
 
@@ -142,7 +146,9 @@ def verify(config: Config = None, as_json: Json = False) -> None:
         for each in found["drift"]:
             say(f"{each['table']} {each['key']} differs from its ledger rows")
         state = "agree" if found["ok"] else "DO NOT AGREE"
-        say(f"{found['rows']} rows in {found['segments']} segments; the chain and the books {state}. Head {found['head'][:16]}…")
+        say(
+            f"{found['rows']} rows in {found['segments']} segments; the chain and the books {state}. Head {found['head'][:16]}…"
+        )
     if not found["ok"]:
         raise typer.Exit(FINDING)
 

@@ -28,9 +28,7 @@ def answer(loaded: Loaded, method: str, path: str, body: Mapping[str, Any] | Non
         fail("\n".join(str(finding) for finding in error.findings), FINDING)
 
 
-async def _answer(
-    loaded: Loaded, method: str, path: str, body: Mapping[str, Any] | None
-) -> tuple[int, dict[str, Any]]:
+async def _answer(loaded: Loaded, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
     async with opened(loaded, tools=False, log_to=io.BytesIO()) as application:
         token = secrets.token_urlsafe(32)
         application.node.admin_digest = application.node.digest_of(token)
