@@ -1,7 +1,7 @@
 """What an agent may know about its own budgets: answers of the governance tools, as plain JSON objects.
 
-Rules: only what belongs to the asking key; free of charge, no policy row needed, also while paused or exhausted (rule 15);
-the figures are those that the next call would be judged by. Nothing is held.
+Rules: only what belongs to the asking key; free of charge, no policy row needed, also while paused or exhausted
+(rule 15); the figures are those that the next call would be judged by. Nothing is held.
 """
 
 from collections.abc import Mapping, Sequence

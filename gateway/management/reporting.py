@@ -4,7 +4,7 @@ from typing import Any
 
 from gateway.core.denial import time_shown
 from gateway.core.report import USAGE_DIMENSIONS, AuditRow, AuditSearch, UsageRow
-from gateway.management.keys import ManagementRefused
+from gateway.management.refused import ManagementRefused
 from gateway.pipeline.answer import view_object
 from gateway.pipeline.plane import Plane
 from gateway.ports import Reports

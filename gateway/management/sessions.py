@@ -5,7 +5,7 @@ from typing import Any
 from gateway.core.denial import time_shown
 from gateway.core.report import SessionRow
 from gateway.core.session import TRANSITIONS, SessionState
-from gateway.management.keys import ManagementRefused, Unknown
+from gateway.management.refused import ManagementRefused, Unknown
 from gateway.pipeline.answer import view_object
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.sessions import LiveSession

@@ -1,4 +1,4 @@
-"""The admin API under /api/v1: use cases of `gateway.management`, guarded by the admin token, errors in our one shape."""
+"""The admin API under /api/v1: use cases of `gateway.management`, behind the admin token, errors in our one shape."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,7 +14,8 @@ from gateway.core.session import SessionState
 from gateway.core.strict_json import JsonRefused
 from gateway.management import reporting
 from gateway.management import sessions as session_desk
-from gateway.management.keys import ManagementRefused, NewKey, Unknown, key_object
+from gateway.management.keys import NewKey, key_object
+from gateway.management.refused import ManagementRefused, Unknown
 from gateway.pipeline.answer import Answer, Whole
 from gateway.pipeline.reserve import books_unavailable
 from gateway.ports import BooksUnavailable

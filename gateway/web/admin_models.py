@@ -12,7 +12,7 @@ class Body(BaseModel):
 class KeyCreate(Body):
     """A new virtual key. Lists narrow what the policy allows; they never widen it."""
 
-    name: str
+    name: str | None = Field(default=None, description="unique; made from user, app, service and agent if left out")
     user: str | None = None
     team: str | None = None
     app: str | None = None
