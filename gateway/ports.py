@@ -61,7 +61,7 @@ class Books(Protocol):
     async def session(self, session_id: str) -> Session | None: ...
 
     async def sessions_opened(self, since_us: int) -> Mapping[str, Sequence[int]]:
-        """Opening times by opener (`agent:<name>`, or `key:<name>` where the key names no agent), for the hourly limit."""
+        """Opening times by opener (`agent:<name>`, or `key:<name>` without an agent), for the hourly limit."""
 
     async def keys(self) -> list[VirtualKey]:
         """All keys that were created at run time, and the stored state of keys that the configuration declares."""

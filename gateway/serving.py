@@ -1,5 +1,5 @@
-"""The ASGI servers: Hypercorn by default, and uvicorn, which the extra `[fast]` makes fast (httptools). Both serve the same
-application until told to stop, and neither logs requests: the canonical line does."""
+"""The ASGI servers: Hypercorn by default, and uvicorn, which the extra `[fast]` makes fast (httptools). Both serve the
+same application until told to stop, and neither logs requests: the canonical line does."""
 
 import asyncio
 import socket

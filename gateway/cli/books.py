@@ -6,7 +6,7 @@ import typer
 
 from gateway.cli.api import call
 from gateway.cli.options import Config, Json, target
-from gateway.cli.output import FINDING, csv_line, print_json, say, table
+from gateway.cli.output import FINDING, csv_line, decimal, print_json, say, table
 
 limits = typer.Typer(help="Live counters of every limit.", no_args_is_help=True)
 sessions = typer.Typer(help="Runs of agents: look at them, pause, resume, stop.", no_args_is_help=True)
@@ -79,7 +79,7 @@ def show_session(session: Session, config: Config = None, as_json: Json = False)
         return
     for name, value in found.items():
         if name != "limits":
-            say(f"{name:<16} {value}")
+            say(f"{name:<16} {decimal(value) if isinstance(value, float) else value}")
     table(LIMIT_COLUMNS, found["limits"], empty="No limit counts this session alone.")
 
 

@@ -1,6 +1,6 @@
-"""How commands speak: results on standard output, errors on standard error, exit 0 ok, 1 finding, 2 usage, 3 unavailable.
+"""How commands speak: results on standard output, errors on standard error; 0 ok, 1 finding, 2 usage, 3 unavailable.
 
-`--json` prints one JSON document. Tables are drawn by rich on a terminal and are plain columns elsewhere; NO_COLOR holds.
+`--json` prints one JSON document. Tables are drawn by rich on a terminal, plain columns elsewhere; NO_COLOR holds.
 """
 
 import json
@@ -50,12 +50,17 @@ def csv_line(values: Sequence[Any]) -> str:
     """RFC 4180; a leading character that a spreadsheet takes for a formula is defused."""
     fields = []
     for value in values:
-        text = "" if value is None else str(value)
+        text = "" if value is None else decimal(value) if isinstance(value, float) else str(value)
         if isinstance(value, str) and text.startswith(_FORMULA) and text != "-":
             text = "'" + text
         quoted = any(mark in text for mark in ',"\n\r')
         fields.append('"' + text.replace('"', '""') + '"' if quoted else text)
     return ",".join(fields)
+
+
+def decimal(value: float) -> str:
+    """To the micro, never with an exponent."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def printable(text: str) -> str:
@@ -77,7 +82,9 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.6f}".rstrip("0").rstrip(".")
+        return decimal(value)
+    if isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         return ",".join(str(item) for item in value) or "-"
     text = printable(str(value)).replace("\n", " ")

@@ -26,8 +26,8 @@ def check(config: Config = None, as_json: Json = False) -> None:
         raise typer.Exit(FINDING)
 
 
-@app.command()
-def test(config: Config = None, as_json: Json = False) -> None:
+@app.command("test")
+def run_tests(config: Config = None, as_json: Json = False) -> None:
     """Run policies/tests.yaml; exit 1 if an expectation fails."""
     results = call(target(config), "GET", "/policy/test")["results"]
     failed = [result for result in results if not result["passed"]]

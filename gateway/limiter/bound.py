@@ -5,6 +5,7 @@ counters, and until when they are the right ones.
 """
 
 from collections.abc import Iterable
+from typing import Self
 
 from gateway.core.attribution import Attribution
 from gateway.core.budget import Ask, Shortfall
@@ -12,7 +13,7 @@ from gateway.core.counter import Counter
 from gateway.core.hold import Binding, Hold
 
 
-class Bound(tuple[Binding, ...]):
+class Bound(tuple[Binding, ...]):  # noqa: SLOT001 - a tuple subclass cannot have slots with values
     """`counters` stand in the order of the bindings, None = must be found again. They are right before `until_us`, as
     long as the limiter's `generation` (reloads, evictions) is the same."""
 
@@ -20,7 +21,7 @@ class Bound(tuple[Binding, ...]):
     until_us: int
     generation: int
 
-    def __new__(cls, bindings: Iterable[Binding]) -> "Bound":
+    def __new__(cls, bindings: Iterable[Binding]) -> Self:
         made = super().__new__(cls, bindings)
         made.counters = None
         made.until_us = 0

@@ -102,8 +102,7 @@ class MemoryLimiter:
         for b, counter in zip(bindings, self._found(bindings, now_us), strict=True):
             if b.draw is not None and b.hard:
                 left = b.amount - counter.spent(now_us) - counter.held
-                if left < tightest[b.draw]:
-                    tightest[b.draw] = left
+                tightest[b.draw] = min(tightest[b.draw], left)
         return tuple([Room(draw, tightest[draw]) for draw in DRAWN if tightest[draw] < NEVER_US])
 
     def shortfalls(self, bindings: Sequence[Binding], ask: Ask, now_us: int) -> tuple[Shortfall, ...]:
@@ -216,7 +215,7 @@ class MemoryLimiter:
         return found
 
     def summary(self, hold: Hold) -> Summary:
-        """What a reply says about its limits, rates as of the hold: what binds first, the first of requests and tokens."""
+        """What a reply says of its limits, rates as of the hold: what binds first, the first of requests and tokens."""
         now_us = hold.at_us
         amounts = amounts_by_unit(hold.ask)
         first = requests = tokens = None

@@ -108,7 +108,7 @@ def _refuse_uncounted(ask: ModelAsk, bindings: tuple[Binding, ...]) -> None:
     """Content whose tokens nothing here can bound may not pass a limit on tokens or money (rule 3)."""
     if ask.uncounted and any(b.limit.hard and b.limit.unit in METERED_UNITS for b in bindings):
         kinds = " and ".join(ask.uncounted)
-        text = f"Requests with {kinds} cannot be held against a token or money limit: leave them out, or have `estimates` set."
+        text = f"Requests with {kinds} cannot be held against a limit on tokens or money; leave them out."
         raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="messages"))
 
 

@@ -43,8 +43,8 @@ async def tool_call(plane: Plane, caller: Caller, ask: ToolAsk, send: Callable[[
 
 
 async def tool_session(plane: Plane, caller: Caller, headers: Mapping[str, str], digest: bytes | None) -> LiveSession:
-    """The session of an MCP request (rule 15): own header or client mark, the session whose latest reply issued this very
-    call, the key's only active session, the key's implicit session."""
+    """The session of an MCP request (rule 15): own header or client mark, the session whose latest reply issued this
+    very call, the key's only active session, the key's implicit session."""
     now_us = plane.clock.now_us()
     rules = plane.catalog.sessions
     try:

@@ -1,8 +1,8 @@
 """The outermost ASGI application: the guard for every request, and the fast lane for hot ones.
 
 Quart owns all routes; a request for a hot route skips Quart's request context and reaches the same handler with the
-same `Request`. Rules: a client that leaves cancels a stream (which settles it) but not a call that does not stream; whatever
-happens, a stream's `close` is awaited.
+same `Request`. Rules: a client that leaves cancels a stream (which settles it) but not a call that does not stream;
+whatever happens, a stream's `close` is awaited.
 """
 
 import asyncio
