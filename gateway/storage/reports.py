@@ -36,7 +36,8 @@ ORDER BY s.last_active_us DESC, s.id DESC
 SELECT_CALL = """
 SELECT
     c.call_id, c.kind, c.state, c.started_at_us, c.session_id, c.attribution_id, c.raised, j.doc, c.outcome,
-    c.estimated, c.status, c.input_tokens, c.output_tokens, c.cached_input_tokens, c.usd_micros, c.requests, c.tool_calls
+    c.estimated, c.status, c.input_tokens, c.output_tokens, c.cached_input_tokens, c.usd_micros, c.requests,
+    c.tool_calls
 FROM journal AS j JOIN calls AS c ON c.seq = j.seq
 WHERE j.subject = ?1 AND j.kind IN ('held', 'denied')
 """
