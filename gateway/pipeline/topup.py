@@ -6,6 +6,7 @@ only if its slice is empty; bytes suffice as the meter while they stay within th
 
 import asyncio
 import math
+from dataclasses import replace
 
 from gateway.core.budget import Ask, refusal
 from gateway.core.denial import Code, Denial
@@ -14,7 +15,7 @@ from gateway.core.ledger import Amounts, HoldRaised
 from gateway.core.sizing import money_for
 from gateway.core.wire.openai_reply import ChatMeter
 from gateway.pipeline.plane import Plane
-from gateway.pipeline.reserve import Reserved
+from gateway.pipeline.reserve import Reserved, books_unavailable
 from gateway.ports import BooksUnavailable
 
 SLICE_USEFUL_MIN = 16
@@ -32,19 +33,22 @@ class Governor:
         self.held = reserved.size.output_tokens
         self._trigger = self.held - self.held // 2
         self._raising: asyncio.Task[None] | None = None
+        self._unwritten = False
 
     @property
     def calm(self) -> bool:
         """Whether nothing needs to be done: the usual case, checked for every chunk of a stream."""
-        return not self._slice or self._meter.bound <= self._trigger
+        if not self._slice or self._meter.bound <= self._trigger:
+            return True
+        return self._all_held() and self._meter.events <= self.held
 
     async def go_on(self) -> bool:
         """Whether what was metered is covered by the hold; waits for the next slice if the current one is used up."""
+        if self._all_held():
+            return self._meter.events <= self.held
         await self._recount()
         if self._meter.bound <= self._trigger:
             return True
-        if self._all_held():
-            return self._meter.events <= self.held
         if self._raising is None:
             self._raising = asyncio.create_task(self._raise())
         if self._meter.bound < self.held:
@@ -63,6 +67,8 @@ class Governor:
         hold = self._reserved.hold
         ask = Ask(self._more(SLICE_USEFUL_MIN), concurrent=0)
         short = tuple(s for s in self._plane.limiter.shortfalls(hold.bindings, ask, now_us) if s.limit.hard)
+        if not short and self._unwritten:
+            return replace(books_unavailable(), call_id=hold.call_id)
         if not short:
             text = "This answer used up the output that its limits had room for when it began."
             return Denial(Code.BUDGET_EXHAUSTED, text, call_id=hold.call_id)
@@ -75,7 +81,7 @@ class Governor:
     async def _recount(self, *, wait: bool = False) -> None:
         if not self._plane.tokens.ready and not wait:
             return
-        text = self._meter.take_uncounted()
+        text = self._meter.uncounted()
         if text:
             tokens = await self._plane.tokens.count([text])
             self._meter.counted(text, math.ceil(tokens * self._factor))
@@ -87,7 +93,8 @@ class Governor:
         """Takes the next slice, or the largest part of it that there is room for."""
         try:
             wanted = min(self._slice, self._reserved.size.ceiling_tokens - self.held)
-            while wanted >= SLICE_USEFUL_MIN:
+            least = min(wanted, SLICE_USEFUL_MIN)
+            while wanted >= least:
                 if await self._take(wanted):
                     return
                 wanted //= 2
@@ -103,9 +110,11 @@ class Governor:
         try:
             await plane.books.commit(HoldRaised(hold.call_id, now_us, hold.ask.amounts))
         except BooksUnavailable:
+            self._unwritten = True
             if hold.open:
                 plane.limiter.shrink(hold, more)
             return False
+        self._unwritten = False
         self.held += tokens
         self._trigger = self.held - min(tokens, self._slice) // 2
         return True

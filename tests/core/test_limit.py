@@ -178,7 +178,7 @@ def test_an_attribution_is_known_by_what_is_recorded() -> None:
     assert same.identifier(reversed_name) == CALL.identifier(reversed_name)
     assert (same, hash(same)) == (CALL, hash(CALL))
     for change in ({"model": "other"}, {"tags": ()}, {"roles": ()}, {"labels": ()}, {"end_user": "eve"}):
-        changed = replace(CALL, **change)  # type: ignore[arg-type]
+        changed = replace(CALL, **change)
         assert changed != CALL
         assert changed.identifier(reversed_name) != CALL.identifier(reversed_name)
 

@@ -4,9 +4,12 @@ Rule 7: fields with authority or cost are a closed list, understood here or refu
 through untouched. Format: the OpenAI API reference, chat completions; research in the field names as of 2026-11.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from gateway.core.usage import TOKENS_MAX
 
 REFUSED_FIELDS: Mapping[str, str] = {
     "web_search_options": "provider-run web search has a fee that no price here covers",
@@ -26,6 +29,7 @@ REFUSED_FIELDS: Mapping[str, str] = {
 """Why each of these is refused; the reason is part of the message."""
 
 SERVICE_TIERS = frozenset({"auto", "default", "standard", "flex", "priority"})
+MAX_FIELDS = ("max_tokens", "max_completion_tokens")
 CHOICES_MAX = 128
 TOOL_NAMED_TYPES = ("function", "custom")
 
@@ -66,9 +70,8 @@ class ChatFacts:
 
 def read_chat(body: Mapping[str, Any]) -> ChatFacts:
     """Raises FieldRefused naming the first field that is wrong."""
-    for name, reason in REFUSED_FIELDS.items():
-        if body.get(name) is not None:
-            raise FieldRefused(name, f"`{name}` is not supported: {reason}", unsupported=True)
+    if not REFUSED_FIELDS.keys().isdisjoint(body):
+        refuse_fields(body)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise FieldRefused("model", "`model` must be a non-empty string")
@@ -79,7 +82,7 @@ def read_chat(body: Mapping[str, Any]) -> ChatFacts:
     if modalities is not None and modalities != ["text"]:
         raise FieldRefused("modalities", "only the text modality is supported", unsupported=True)
     tier = body.get("service_tier") or "default"
-    if tier not in SERVICE_TIERS:
+    if not isinstance(tier, str) or tier not in SERVICE_TIERS:
         raise FieldRefused("service_tier", "this service tier has no price here", unsupported=True)
     stream = _flag(body, "stream")
     max_field, client_max = _client_max(body)
@@ -96,18 +99,28 @@ def read_chat(body: Mapping[str, Any]) -> ChatFacts:
     )
 
 
+def refuse_fields(body: Mapping[str, Any]) -> None:
+    """Raises FieldRefused for the first refused field that is set; null says nothing."""
+    for name, reason in REFUSED_FIELDS.items():
+        if body.get(name) is not None:
+            raise FieldRefused(name, f"`{name}` is not supported: {reason}", unsupported=True)
+
+
 def outgoing(
     body: Mapping[str, Any], facts: ChatFacts, *, model: str, cap: int | None, cap_field: str, ask_usage: bool
 ) -> dict[str, Any]:
-    """The body to send: the client's, with the upstream's model name, our cap and, for streams, the usage report."""
+    """The body to send: the client's, with the upstream's model name, the cap and, for streams, the usage report.
+
+    The cap, ours or the client's own, goes out in the field that this upstream obeys: in another it would be ignored
+    there, and the answer would run past its hold.
+    """
     sent = dict(body)
     sent["model"] = model
-    if cap is not None:
-        sent[facts.max_field or cap_field] = cap
-        if facts.max_field is None:
-            sent.pop("max_completion_tokens" if cap_field == "max_tokens" else "max_tokens", None)
-        elif "max_tokens" in sent and "max_completion_tokens" in sent:
-            sent["max_tokens"] = sent["max_completion_tokens"] = cap
+    at_most = facts.client_max_tokens if cap is None else cap
+    for field in MAX_FIELDS:
+        sent.pop(field, None)
+    if at_most is not None:
+        sent[cap_field] = at_most
     if facts.stream and ask_usage and not facts.include_usage:
         sent["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     return sent
@@ -121,11 +134,13 @@ def without_tools(body: Mapping[str, Any], denied: frozenset[str]) -> dict[str, 
         if not declared:
             continue
         left = [tool for tool in declared if declared_name(field, tool) not in denied]
+        choice_field = "tool_choice" if field == "tools" else "function_call"
         if left:
             kept[field] = left
         else:
             del kept[field]
-            kept.pop("tool_choice" if field == "tools" else "function_call", None)
+        if not left or _chosen_name(kept.get(choice_field)) in denied:
+            kept.pop(choice_field, None)
     return kept
 
 
@@ -147,12 +162,40 @@ def declared_name(field: str, tool: Any) -> str:
 def tool_calls_in(messages: list[Any]) -> Iterator[tuple[str, str]]:
     """(name, arguments as sent) of every tool call in assistant messages."""
     for message in messages:
-        if not isinstance(message, Mapping) or message.get("role") != "assistant":
-            continue
-        for call in message.get("tool_calls") or ():
-            function = call.get("function") or call.get("custom") if isinstance(call, Mapping) else None
-            if isinstance(function, Mapping):
-                yield str(function.get("name")), str(function.get("arguments", function.get("input", "")))
+        if isinstance(message, Mapping) and message.get("role") == "assistant":
+            yield from message_calls(message)
+
+
+def message_calls(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(name, arguments) of the tool calls of one message; the old `function_call` is one too."""
+    for _, function in called_functions(message):
+        name, arguments = function.get("name"), function.get("arguments", function.get("input"))
+        if isinstance(name, str):
+            yield name, arguments if isinstance(arguments, str) else json.dumps(arguments or {})
+
+
+def called_functions(message: Mapping[str, Any]) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
+    """What is called in a message or a delta: objects with a name, and `arguments` (function) or `input` (custom).
+
+    Each after its place, which deltas of one call share: the index, or the id where a server sends none.
+    """
+    calls = message.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
+        if isinstance(call, Mapping) and isinstance(function := call.get("function") or call.get("custom"), Mapping):
+            index = call.get("index")
+            yield index if isinstance(index, int) else str(call.get("id")), function
+    if isinstance(old := message.get("function_call"), Mapping):
+        yield "function_call", old
+
+
+def _chosen_name(choice: Any) -> str | None:
+    """The tool that a `tool_choice` or `function_call` forces, None where it forces none by name."""
+    if not isinstance(choice, Mapping):
+        return None
+    kind = choice.get("type")
+    holder = choice.get(kind) if kind in TOOL_NAMED_TYPES else choice
+    name = holder.get("name") if isinstance(holder, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def _tool_names(body: Mapping[str, Any]) -> Iterator[str]:
@@ -174,8 +217,8 @@ def _named(field: str, holder: Mapping[str, Any]) -> str:
 
 
 def _client_max(body: Mapping[str, Any]) -> tuple[str | None, int | None]:
-    old = _integer(body, "max_tokens", 1, None)
-    new = _integer(body, "max_completion_tokens", 1, None)
+    old = _integer(body, "max_tokens", 1, TOKENS_MAX)
+    new = _integer(body, "max_completion_tokens", 1, TOKENS_MAX)
     if old is not None and new is not None and old != new:
         raise FieldRefused("max_tokens", "`max_tokens` and `max_completion_tokens` differ; send one of them")
     if new is not None:
@@ -183,13 +226,12 @@ def _client_max(body: Mapping[str, Any]) -> tuple[str | None, int | None]:
     return ("max_tokens", old) if old is not None else (None, None)
 
 
-def _integer(body: Mapping[str, Any], field: str, least: int, most: int | None) -> int | None:
+def _integer(body: Mapping[str, Any], field: str, least: int, most: int) -> int | None:
     value = body.get(field)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        bound = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise FieldRefused(field, f"`{field}` must be an integer {bound}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise FieldRefused(field, f"`{field}` must be an integer from {least} to {most}")
     return value
 
 
@@ -230,6 +272,8 @@ def _content(messages: list[Any]) -> ContentFacts:
             elif kind == "file":
                 files += 1
                 data_bytes += _data_bytes(part.get("file"))
+            elif isinstance(kind, str) and (kind.endswith("_url") or kind.startswith("input_")):
+                files += 1  # video_url, document_url ... of compatible servers: what they point to is not in the body
     return ContentFacts(images, data_bytes, audio, files)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.core.wire.openai_chat import REFUSED_FIELDS, FieldRefused
+from gateway.core.wire.openai_chat import REFUSED_FIELDS, FieldRefused, refuse_fields
 
 INPUTS_MAX = 2048
 
@@ -21,9 +21,8 @@ class EmbeddingsFacts:
 
 def read_embeddings(body: Mapping[str, Any]) -> EmbeddingsFacts:
     """Raises FieldRefused naming the first field that is wrong."""
-    for name, reason in REFUSED_FIELDS.items():
-        if body.get(name) is not None:
-            raise FieldRefused(name, f"`{name}` is not supported: {reason}", unsupported=True)
+    if not REFUSED_FIELDS.keys().isdisjoint(body):
+        refuse_fields(body)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise FieldRefused("model", "`model` must be a non-empty string")

@@ -1,4 +1,4 @@
-"""OpenAI chat completions on the way back: what a reply or a chunk of a stream tells about usage, output and tool calls.
+"""OpenAI chat completions on the way back: what a reply or a chunk of a stream tells of usage, output and tool calls.
 
 The meter is an upper bound of billed output (rule 2): every content event is at least one token, and no text has more
 tokens than bytes; what is counted exactly replaces its bytes. Usage figures follow `gateway.core.usage`.
@@ -8,10 +8,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.core.usage import Usage, UsageInvalid, from_openai
+from gateway.core.usage import Usage, UsageInvalid, from_openai, last_report
+from gateway.core.wire.openai_chat import called_functions, message_calls
 
 DONE = b"[DONE]"
-_TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning")
+_TEXT_FIELDS = ("content", "refusal", "reasoning_content")
+_REASONING_AGAIN = "reasoning"
+"""Some servers send the same reasoning under both names; it was billed once."""
 
 
 class ChatMeter:
@@ -20,10 +23,11 @@ class ChatMeter:
     __slots__ = (
         "_calls",
         "_counted",
+        "_ended",
         "_fresh",
         "_fresh_bytes",
+        "_seen",
         "events",
-        "finished",
         "served_tier",
         "usage",
         "usage_bad",
@@ -31,14 +35,20 @@ class ChatMeter:
 
     def __init__(self) -> None:
         self.events = 0
-        self.finished = False
         self.usage: Usage | None = None
         self.usage_bad = False
         self.served_tier: str | None = None
         self._counted = 0
         self._fresh: list[str] = []
         self._fresh_bytes = 0
-        self._calls: dict[tuple[int, int], list[str]] = {}
+        self._calls: dict[tuple[int, int | str], list[str]] = {}
+        self._seen: set[int] = set()
+        self._ended: set[int] = set()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that began has its finish reason."""
+        return bool(self._ended) and self._seen <= self._ended
 
     def feed(self, chunk: Mapping[str, Any]) -> bool:
         """Takes a chunk in. True = it carries nothing but usage (the chunk that `include_usage` adds)."""
@@ -53,22 +63,23 @@ class ChatMeter:
         tier = chunk.get("service_tier")
         if isinstance(tier, str):
             self.served_tier = tier
-        return report is not None and choices == []
+        return report is not None and not choices
 
     @property
     def bound(self) -> int:
         """At least as many tokens as the provider can bill for what was seen."""
         return max(self.events, self._counted + self._fresh_bytes)
 
-    def take_uncounted(self) -> str:
-        """The text that stands in the bound with its bytes; `counted` must follow."""
-        text = "".join(self._fresh)
-        self._fresh.clear()
-        return text
+    def uncounted(self) -> str:
+        """The text that stands in the bound with its bytes, until `counted` says how many tokens it has."""
+        if len(self._fresh) > 1:
+            self._fresh = ["".join(self._fresh)]
+        return self._fresh[0] if self._fresh else ""
 
     def counted(self, text: str, tokens: int) -> None:
-        """`text` has this many tokens: no more than its bytes, which it replaces."""
+        """`text`, as `uncounted` gave it, has this many tokens: no more than its bytes, which it replaces."""
         size = len(text.encode("utf-8", "surrogatepass"))
+        del self._fresh[0]
         self._fresh_bytes -= size
         self._counted += min(tokens, size)
 
@@ -79,37 +90,29 @@ class ChatMeter:
 
     def _choice(self, choice: Mapping[str, Any]) -> None:
         delta = choice.get("delta")
+        number = index if isinstance(index := choice.get("index"), int) else 0
+        self._seen.add(number)
         if choice.get("finish_reason") is not None:
-            self.finished = True
+            self._ended.add(number)
         if not isinstance(delta, Mapping):
             return
         content = False
-        for field in _TEXT_FIELDS:
-            text = delta.get(field)
-            if isinstance(text, str) and text:
-                self._text(text)
+        for text in _texts(delta):
+            self._text(text)
+            content = True
+        if "tool_calls" in delta or "function_call" in delta:
+            for place, function in called_functions(delta):
+                self._tool_delta(number, place, function)
                 content = True
-        calls = delta.get("tool_calls")
-        if isinstance(calls, list):
-            for call in calls:
-                if isinstance(call, Mapping):
-                    self._tool_delta(choice.get("index"), call)
-                    content = True
         if content:
             self.events += 1
 
-    def _tool_delta(self, choice_index: Any, call: Mapping[str, Any]) -> None:
-        function = call.get("function")
-        if not isinstance(function, Mapping):
-            return
-        at = (
-            choice_index if isinstance(choice_index, int) else 0,
-            index if isinstance(index := call.get("index"), int) else 0,
-        )
-        parts = self._calls.setdefault(at, [""])
-        name, arguments = function.get("name"), function.get("arguments")
+    def _tool_delta(self, choice: int, place: int | str, function: Mapping[str, Any]) -> None:
+        parts = self._calls.setdefault((choice, place), [""])
+        name, arguments = function.get("name"), function.get("arguments", function.get("input"))
         if isinstance(name, str) and name:
-            parts[0] += name
+            if name != parts[0]:
+                parts[0] += name
             self._text(name)
         if isinstance(arguments, str) and arguments:
             parts.append(arguments)
@@ -121,7 +124,7 @@ class ChatMeter:
 
     def _report(self, report: Any) -> None:
         try:
-            self.usage = from_openai(report)
+            self.usage = last_report(self.usage, from_openai(report))
             self.usage_bad = False
         except UsageInvalid:
             self.usage_bad = True
@@ -138,21 +141,33 @@ def reply_usage(reply: Mapping[str, Any]) -> tuple[Usage | None, bool]:
 def reply_text(reply: Mapping[str, Any]) -> str:
     """All output text of a whole reply, for counting where its usage is missing."""
     parts: list[str] = []
-    for choice in reply.get("choices") or ():
-        message = choice.get("message") if isinstance(choice, Mapping) else None
-        if not isinstance(message, Mapping):
-            continue
-        parts += [text for field in _TEXT_FIELDS if isinstance(text := message.get(field), str)]
-        parts += [text for call in reply_calls(message) for text in call]
+    for message in reply_messages(reply):
+        parts += _texts(message)
+        parts += [text for call in message_calls(message) for text in call]
     return "".join(parts)
 
 
 def reply_calls(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(name, arguments) of the tool calls of one message."""
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") if isinstance(call, Mapping) else None
-        if isinstance(function, Mapping):
-            yield str(function.get("name")), str(function.get("arguments"))
+    return message_calls(message)
+
+
+def reply_messages(reply: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The messages of a whole reply, whatever else stands among its choices."""
+    choices = reply.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, Mapping) and isinstance(message := choice.get("message"), Mapping):
+            yield message
+
+
+def _texts(holder: Mapping[str, Any]) -> Iterator[str]:
+    """The text of a message or a delta, with refusals and visible reasoning."""
+    for field in _TEXT_FIELDS:
+        if isinstance(text := holder.get(field), str) and text:
+            yield text
+    again = holder.get(_REASONING_AGAIN)
+    if isinstance(again, str) and again and again != holder.get("reasoning_content"):
+        yield again
 
 
 def error_body(
