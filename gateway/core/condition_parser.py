@@ -172,7 +172,7 @@ class _Parser:
         for item in items:
             if item.kind is not items[0].kind:
                 raise ConditionInvalid("a list holds values of one type", item.offset, f"write {items[0].kind.value}")
-        return Literal(tuple(item.value for item in items), items[0].kind, offset)  # type: ignore[arg-type]
+        return Literal(tuple(item.value for item in items), items[0].kind, offset)  # type: ignore[misc]
 
     def _attribute(self) -> Attribute:
         first = self._take()

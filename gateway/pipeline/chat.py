@@ -209,7 +209,7 @@ async def _forward(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent | Wh
         raise
 
 
-async def _complete(
+async def _complete(  # noqa: PLR0917 - the whole of what a finished call is booked with
     plane: Plane,
     caller: Caller,
     live: LiveSession,
