@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-from openai import AsyncOpenAI, OpenAI
+from openai import APIStatusError, AsyncOpenAI, DefaultHttpxClient, OpenAI
 
 from tests.support.gateway import GatewayProcess
 
@@ -160,3 +160,48 @@ def _complete(received: bytes) -> bool:
         if line.startswith(b"content-length:"):
             return len(body) >= int(line.partition(b":")[2])
     return body.endswith(b"0\r\n\r\n")
+
+
+class Refused:
+    """What a person at the openai SDK sees of a refusal: the exception, and how many requests it took."""
+
+    def __init__(self, error: APIStatusError, requests: int) -> None:
+        body = error.response.json()
+        self.status = error.status_code
+        self.headers = error.response.headers
+        self.requests = requests
+        self.shown = str(error)
+        self.error: dict[str, Any] = body["error"]
+        self.code: str = self.error["code"]
+        self.machine: dict[str, Any] = self.error["comptroller"]
+
+
+class Counted:
+    """The SDK with its own retries, and the number of requests that it really sent."""
+
+    def __init__(self, gateway: GatewayProcess, key: str, **options: Any) -> None:
+        self.requests = 0
+        self._http = DefaultHttpxClient(event_hooks={"request": [self._sent]})
+        self._sdk = sdk(gateway, key, http_client=self._http, **options)
+
+    def __enter__(self) -> "Counted":
+        self.client = self._sdk.__enter__()
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        self._sdk.__exit__(*args)
+
+    def chat(self, **body: Any) -> Any:
+        return self.client.chat.completions.create(**body)
+
+    def refused(self, **body: Any) -> Refused:
+        """The refusal of a call that must be refused."""
+        before = self.requests
+        try:
+            self.chat(**body)
+        except APIStatusError as error:
+            return Refused(error, self.requests - before)
+        raise AssertionError("the call was not refused")
+
+    def _sent(self, _request: object) -> None:
+        self.requests += 1

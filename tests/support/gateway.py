@@ -8,8 +8,8 @@
         assert gateway.rows("SELECT * FROM calls") and gateway.cli("usage", "--json").json
 
 Models: `small` (upstream name `mock-ok`: 1 micro-USD an input token, 2 an output token) and one for each further name
-of `models`. Keys: `alice` (user alice, team platform, app ci, agent reviewer) and `bob` (user bob, team support), unless
-`keys` says otherwise. Whatever is given as a section replaces that section of the configuration.
+of `models` (a mapping is the section itself). Keys: `alice` (user alice, team platform, app ci, agent reviewer) and
+`bob` (user bob, team support), unless `keys` says otherwise. Whatever is given as a section replaces that section.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core.identity import make_secret
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = (sys.executable, "-m", "gateway.cli.main")
+COMMAND = (str(Path(sys.executable).with_name("comptroller")),)
 START_TIMEOUT_S = 40.0
 PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
 """A micro-USD an input token, two an output token: what a call costs can be said in one's head."""
@@ -103,7 +103,7 @@ class GatewayProcess:
         *,
         server: str = "hypercorn",
         fast_path: bool = True,
-        models: Sequence[str] = (),
+        models: Sequence[str] | Mapping[str, Any] = (),
         keys: Sequence[Mapping[str, Any]] = (ALICE, BOB),
         policy: str = OPEN_POLICY,
         policy_tests: str = POLICY_TESTS,
@@ -315,11 +315,12 @@ class GatewayProcess:
         upstream_url: str,
         server: str,
         fast_path: bool,
-        models: Sequence[str],
+        models: Sequence[str] | Mapping[str, Any],
         keys: Sequence[Mapping[str, Any]],
         sections: Mapping[str, Any],
     ) -> dict[str, Any]:
         model = {"provider": "mock", "price": PRICE, "max_output_tokens": 4096}
+        named = {name: dict(model) for name in models}
         return {
             "server": {"host": "127.0.0.1", "port": 0, "server": server, "fast_path": fast_path},
             "storage": {"url": "sqlite:///var/comptroller.db"},
@@ -328,7 +329,7 @@ class GatewayProcess:
             "providers": {
                 "mock": {"kind": "openai_compatible", "base_url": upstream_url, "api_key": "${PROVIDER_KEY}"}
             },
-            "models": {"small": {**model, "model": "mock-ok"}, **{name: dict(model) for name in models}},
+            "models": models if isinstance(models, Mapping) else {"small": {**model, "model": "mock-ok"}, **named},
             "keys": [{**key, "secret": f"${{{_variable(key['name'])}}}"} for key in keys],
             "sessions": {"max_new_per_hour": 100_000},
             "loops": {"identical_requests": 100_000, "identical_tool_calls": 100_000},
