@@ -83,7 +83,8 @@ class Chain:
         """Passes over dropped segments and checks all seals."""
         position = BEGINNING
         dropping = True
-        for segment in sorted(self._segments.values(), key=lambda segment: segment.first_seq):
+        ordered = sorted(self._segments.values(), key=lambda segment: segment.first_seq)
+        for segment in ordered:
             sealed = segment.seal is not None and segment.last_seq is not None and segment.last_hash is not None
             if segment.seal is not None and not _same(segment.seal, segment_seal(self._install_key, segment)):
                 yield Fault(segment.first_seq, f"the seal of segment {segment.name} is false")
@@ -92,6 +93,8 @@ class Chain:
             if segment.dropped and not (dropping and sealed):
                 yield Fault(segment.first_seq, f"segment {segment.name} was dropped without a seal or out of turn")
             dropping = dropping and segment.dropped
+            if not sealed and segment is not ordered[-1]:
+                yield Fault(segment.first_seq, f"segment {segment.name} is not sealed although another follows")
             if segment.last_seq is None or segment.last_hash is None:
                 break
             position = Head(segment.last_seq, segment.last_hash)

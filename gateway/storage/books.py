@@ -99,6 +99,11 @@ class SqliteBooks:
     def behind(self) -> bool:
         return self._writer.behind
 
+    @property
+    def rejected(self) -> int:
+        """Entries that could not be written at all since the start; more than none is a fault of this program."""
+        return self._writer.rejected
+
     def recorded_terms(self, attribution: Attribution, kinds: Sequence[str]) -> Terms:
         """The terms of a TotalsAsk, as stored: pseudonyms for names, the id for `key`, the set of roles for `role`,
         one role for `role:<name>`."""

@@ -13,13 +13,13 @@ import aiosqlite
 
 from gateway.storage.files import BooksRefused, unfinished
 
+BUSY_TIMEOUT_S = 2.0
 SQLITE_MIN = (3, 38, 0)
 """STRICT tables and `->>`."""
 CHECKED_BYTES_MAX = 512 * 1024 * 1024
 """Larger files are not read whole at start; `comptroller doctor` does that."""
 
 WRITER_SETTINGS = (
-    "PRAGMA busy_timeout = 2000",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
@@ -30,7 +30,6 @@ WRITER_SETTINGS = (
     "PRAGMA journal_size_limit = 67108864",
 )
 READER_SETTINGS = (
-    "PRAGMA busy_timeout = 2000",
     "PRAGMA query_only = ON",
     "PRAGMA wal_autocheckpoint = 0",
     "PRAGMA cache_size = -8000",
@@ -73,11 +72,12 @@ async def open_writer(path: Path) -> aiosqlite.Connection:
     if sqlite3.sqlite_version_info < SQLITE_MIN:
         needed = ".".join(map(str, SQLITE_MIN))
         raise BooksRefused(f"SQLite {sqlite3.sqlite_version} is too old for the books; {needed} or newer is needed.")
-    connection = await aiosqlite.connect(_uri(path, "rw"), uri=True, isolation_level=None)
+    connection = await aiosqlite.connect(_uri(path, "rw"), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
     try:
+        # A file that is not ours must be left as it is, so it is looked at before WAL is set.
+        await _check(connection, path)
         for setting in WRITER_SETTINGS:
             await connection.execute_fetchall(setting)
-        await _check(connection, path)
         await _migrate(connection, path)
     except sqlite3.Error as error:
         await connection.close()
@@ -89,7 +89,7 @@ async def open_writer(path: Path) -> aiosqlite.Connection:
 
 
 async def open_reader(path: Path) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(_uri(path, "ro"), uri=True, isolation_level=None)
+    connection = await aiosqlite.connect(_uri(path, "ro"), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
     connection.row_factory = sqlite3.Row
     # Bytes that are no UTF-8 are damage to be reported, not a crash of the report.
     connection.text_factory = _forgiving

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -74,7 +75,7 @@ def test_an_empty_journal_verifies() -> None:
 def changed_field(victim: Journal, chance: random.Random) -> None:
     index = chance.randrange(len(victim.rows))
     row = victim.rows[index]
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"seq": row.seq + chance.choice((-1, 1, 1000))},
         {"segment": chance.choice(("local-9", "", row.segment + " "))},
         {"at_us": row.at_us + chance.choice((-1, 1))},
@@ -136,7 +137,7 @@ def previous_of(victim: Journal, row: Row) -> str:
 def forged_segment(victim: Journal, chance: random.Random) -> None:
     index = chance.randrange(len(victim.segments))
     segment = victim.segments[index]
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"first_seq": segment.first_seq + 1},
         {"previous_hash": "f" * 64},
         {"last_seq": 1000, "last_hash": "f" * 64},
@@ -177,7 +178,7 @@ ATTACKS = (
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_rule_12_every_mutation_is_found(attack) -> None:  # type: ignore[no-untyped-def]
+def test_rule_12_every_mutation_is_found(attack) -> None:
     for seed in range(MUTATIONS // len(ATTACKS)):
         victim = journal()
         attack(victim, random.Random(seed))

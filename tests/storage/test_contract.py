@@ -11,6 +11,7 @@ from gateway.core.ledger import (
     Amounts,
     CallState,
     CallVoided,
+    Entry,
     HoldRaised,
     KeySaved,
     Outcome,
@@ -89,7 +90,7 @@ async def test_a_raised_hold_shows_the_whole_hold(books: SqliteBooks) -> None:
 @pytest.mark.parametrize("together", [True, False])
 async def test_a_hold_ends_once(books: SqliteBooks, first: str, second: str, *, together: bool) -> None:
     hold = placed("call_1")
-    ends = {
+    ends: dict[str, Entry] = {
         "settled": settled(hold, POSTED),
         "voided": CallVoided("call_1", MIDNIGHT_US + 2, "late", 499),
         "raised": HoldRaised("call_1", MIDNIGHT_US + 3, HELD),

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from gateway.storage.books import SqliteBooks
 from tests.storage.entries import ALICE, MIDNIGHT_US, denied, opened, placed, session, settled
 
 DIGEST = "feedc0de" * 8
-NAMES = {
+NAMES: dict[str, Any] = {
     "user": "canary-user Ada O'Neil",
     "end_user": "canary-end-user@example.com",
     "team": "canary-team",

@@ -76,7 +76,7 @@ def full_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def full(full_path: Path):  # type: ignore[no-untyped-def]
+async def full(full_path: Path):
     """Books with the whole history, written once and opened by each test."""
     books = await SqliteBooks.open(full_path, node="local", now_us=MIDNIGHT_US)
     try:
@@ -152,7 +152,7 @@ CONDITIONS: dict[str, dict[str, str | None]] = {
 CARRIERS = {"carol": replace(ALICE, user="carol"), "bob": BOB, "coder": BOB, "key_2": BOB}
 
 
-def ask_for(books: SqliteBooks, conditions: dict[str, str | None], window: tuple[int | None, int | None, int | None]):  # type: ignore[no-untyped-def]
+def ask_for(books: SqliteBooks, conditions: dict[str, str | None], window: tuple[int | None, int | None, int | None]):
     terms: list[tuple[str, str | None]] = []
     for kind, value in conditions.items():
         if kind == "session":
