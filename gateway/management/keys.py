@@ -24,8 +24,8 @@ TakeUp = Callable[[VirtualKey], None]
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a new key is asked to be. `limits` are texts such as `usd=5/day`; `expires_at_us` None = never; `name` None =
-    called after those that it is for."""
+    """What a new key is asked to be. `limits` are texts such as `usd=5/day`; `expires_at_us` None = never; a `name` of
+    None = called after those that it is for."""
 
     name: str | None
     user: str = ABSENT

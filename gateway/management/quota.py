@@ -5,27 +5,30 @@ Rules: only what belongs to the asking key; free of charge, no policy row needed
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from gateway.core.attribution import Attribution, attribute
-from gateway.core.budget import Ask, only_waiting, refusal
+from gateway.core.budget import Ask, Shortfall, amount_of, only_waiting, refusal
 from gateway.core.call import Caller
-from gateway.core.condition_context import PolicyContext
+from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import counted_bound, token_factor
-from gateway.core.hold import CounterView
+from gateway.core.hold import Binding, CounterView
 from gateway.core.identity import ABSENT
 from gateway.core.ledger import Amounts
 from gateway.core.money import format_usd
+from gateway.core.report import CallRow
 from gateway.core.sizing import money_for
 from gateway.pipeline.answer import view_object
-from gateway.pipeline.authorize import usable_models
+from gateway.pipeline.authorize import authorize_tool, local_time, session_attributes, usable_models
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.tool_call import tool_session
 from gateway.ports import Reports
 
 NO_SESSION = ""
+NEW_SESSION = "session:new"
+_STANDARD: Final = frozenset[str]()
 
 
 async def status(plane: Plane, caller: Caller, headers: Mapping[str, str], session: str | None) -> dict[str, Any]:
@@ -53,7 +56,11 @@ async def limits(plane: Plane, caller: Caller, headers: Mapping[str, str], sessi
     """Every limit that applies, with its window, scope and figures, in file order."""
     found = [await _own_session(plane, caller, session)] if session else await _sessions(plane, caller, headers)
     views = await _views(plane, caller, found[0].id if found else NO_SESSION)
-    listed = [view_object(view) for view in views]
+    if not found:
+        bindings = plane.limiter.bindings(_bare(plane, caller), NO_SESSION)
+        views += [_unused(binding) for binding in bindings if binding.limit.per_session]
+    order = {limit.name: place for place, limit in enumerate(plane.catalog.limits)}
+    listed = [view_object(view) for view in sorted(views, key=lambda view: order.get(view.name, len(order)))]
     return {"summary": f"{len(listed)} limits apply to key '{caller.key_name}'.", "limits": listed}
 
 
@@ -84,9 +91,7 @@ async def estimate(
     live = found[0] if found else None
     tool = arguments.get("tool")
     if isinstance(tool, str):
-        attribution = attribute(caller.key, plane.catalog.directory, tool=tool, roles=caller.roles)
-        amounts = Amounts(requests=1, tool_calls=1)
-        return await _judged(plane, attribution, live, amounts, None)
+        return await _tool_estimate(plane, caller, live, tool, arguments.get("arguments"))
     alias = arguments.get("model")
     model = plane.catalog.models.get(alias) if isinstance(alias, str) else None
     allowed = usable_models(plane, caller, PolicyContext(principal=caller.principal))
@@ -95,12 +100,13 @@ async def estimate(
         return {"summary": f"That model is not one you may use. You may use: {names}.", "would_allow": False}
     input_tokens = await _input_tokens(plane, model.token_factor or token_factor(model.alias), arguments)
     output_tokens = _count(arguments, "output_tokens", plane.catalog.estimates.min_useful_output)
-    priced = plane.prices.rates_for(model.alias, model.deployments[0], plane.clock.now_us())
-    if priced is None:
+    now_us = plane.clock.now_us()
+    priced = [plane.prices.rates_for(model.alias, deployment, now_us) for deployment in model.deployments]
+    known = [rates for rates in priced if rates is not None]
+    if len(known) < len(priced):
         return {"summary": f"Model '{model.alias}' has no price here.", "would_allow": False}
-    tiers: frozenset[str] = frozenset()
-    money = priced.prompt_bound(input_tokens, tiers)
-    money += money_for(output_tokens, priced.output_picos(input_tokens, tiers))
+    money = max(rates.prompt_bound(input_tokens, _STANDARD) for rates in known)
+    money += money_for(output_tokens, max(rates.output_picos(input_tokens, _STANDARD) for rates in known))
     amounts = Amounts(input_tokens, output_tokens, 0, money, requests=1)
     provider = model.deployments[0].provider
     attribution = attribute(
@@ -117,7 +123,7 @@ async def estimate(
 async def explain(plane: Plane, reports: Reports, caller: Caller, call_id: str) -> dict[str, Any]:
     """Why a call of this key was refused, with the figures of that moment; of no other key."""
     row = await reports.call(call_id)
-    if row is None or row.group.get("key") != caller.key_name:
+    if row is None or not await _is_own(plane, caller, row):
         return {"summary": f"No call {call_id[:64]} of this key is known."}
     if row.denial is None:
         return {"summary": f"Call {call_id} was not refused: it is {row.state}."}
@@ -126,11 +132,37 @@ async def explain(plane: Plane, reports: Reports, caller: Caller, call_id: str) 
     if isinstance(limit, Mapping):
         words += (
             f" Limit '{limit['name']}' for {limit['scope']} had {limit['spent']} spent and {limit['held']} held of "
-            f"{limit['limit']} {limit['unit']}, {limit['remaining']} remained and at least {limit['asked']} were needed."
+            f"{limit['limit']} {limit['unit']}, {limit['remaining']} remained and at least {limit['asked']} were asked."
         )
     elif row.denial.get("rule"):
         words += f" Rule {row.denial['rule']} decided."
     return {"summary": words, "comptroller": dict(row.denial)}
+
+
+async def _is_own(plane: Plane, caller: Caller, row: CallRow) -> bool:
+    """By the id of the key that its session belongs to: a name can be that of a revoked key as well."""
+    session = await plane.books.session(row.session_id) if row.session_id else None
+    if session is not None:
+        return session.key_id == caller.key_id
+    named = [key for key in plane.keys.all() if key.name == row.group.get("key")]
+    return [key.id for key in named] == [caller.key_id]
+
+
+async def _tool_estimate(
+    plane: Plane, caller: Caller, live: LiveSession | None, tool: str, arguments: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Judged by the policy as the call would be; what the tool costs is booked by its server's price."""
+    now_us = plane.clock.now_us()
+    call: dict[str, AttributeValue] = {"tool.name": tool, "tool.server": tool.partition("__")[0]}
+    if live is not None:
+        call |= session_attributes(live.session, now_us)
+    context = PolicyContext(caller.principal, call, local_time(now_us, plane.policy_zone), arguments)
+    try:
+        authorize_tool(plane, caller, tool, tuple(live.models) if live is not None else (), context)
+    except Refused as refused:
+        return {"summary": refused.denial.message, "would_allow": False}
+    attribution = attribute(caller.key, plane.catalog.directory, tool=tool, roles=caller.roles)
+    return await _judged(plane, attribution, live, Amounts(requests=1, tool_calls=1), None)
 
 
 async def _judged(
@@ -138,10 +170,13 @@ async def _judged(
 ) -> dict[str, Any]:
     session_id = live.id if live is not None else NO_SESSION
     now_us = plane.clock.now_us()
-    bindings = plane.limiter.bindings(attribution, session_id)
-    await plane.limiter.load(bindings, session_id, now_us, fresh_session=live is None)
+    every = plane.limiter.bindings(attribution, session_id)
     ask = Ask(amounts, concurrent=1)
+    # Without a session the limits of one are judged as for a new one, and no counter is made for it.
+    bindings = tuple(b for b in every if live is not None or not b.limit.per_session)
+    await plane.limiter.load(bindings, session_id, now_us, fresh_session=False)
     short = tuple(s for s in plane.limiter.shortfalls(bindings, ask, now_us) if s.limit.hard)
+    short += tuple(s for b in every if b not in bindings if (s := _too_large(b, ask)) is not None and b.limit.hard)
     paused = live is not None and live.session.state.value in ("paused", "stopped")
     answer: dict[str, Any] = {
         "would_allow": not short and not paused,
@@ -153,9 +188,8 @@ async def _judged(
     if short:
         denial = refusal(short, now_us, plane.pace.remaining_s())
         named = denial.limit
-        view = next(
-            (v for v in plane.limiter.view(bindings, now_us) if named is not None and v.name == named.name), None
-        )
+        views = [*plane.limiter.view(bindings, now_us), *(_unused(b) for b in every if b not in bindings)]
+        view = next((v for v in views if named is not None and v.name == named.name), None)
         answer["binding_limit"] = None if view is None else view_object(view)
         wait = " It would fit once calls in flight have ended." if only_waiting(short) else ""
         return {"summary": denial.message + wait, **answer}
@@ -163,6 +197,23 @@ async def _judged(
         return {"summary": f"The session is {live.session.state.value}; no call of it is let in.", **answer}
     cost = "" if money is None else f" and costs at most {format_usd(money)} USD"
     return {"summary": f"This call would be let in{cost}.", **answer}
+
+
+def _too_large(binding: Binding, ask: Ask) -> Shortfall | None:
+    """What a call asks too much of a counter that nobody has used."""
+    asked = amount_of(binding.limit.unit, ask)
+    if asked <= binding.amount:
+        return None
+    return Shortfall(binding.limit, NEW_SESSION, binding.amount, 0, 0, asked, None)
+
+
+def _unused(binding: Binding) -> CounterView:
+    limit = binding.limit
+    return CounterView(limit.name, NEW_SESSION, limit.unit.value, binding.amount, 0, 0, limit.window.text, None)
+
+
+def _bare(plane: Plane, caller: Caller) -> Attribution:
+    return attribute(caller.key, plane.catalog.directory, roles=caller.roles)
 
 
 async def _input_tokens(plane: Plane, factor: float, arguments: Mapping[str, Any]) -> int:
@@ -180,7 +231,7 @@ def _count(arguments: Mapping[str, Any], name: str, otherwise: int) -> int:
 
 async def _views(plane: Plane, caller: Caller, session_id: str) -> list[CounterView]:
     """The counters of this key's calls as they stand, for every model it may use; limits of a session only with one."""
-    attributions = [attribute(caller.key, plane.catalog.directory, roles=caller.roles)]
+    attributions = [_bare(plane, caller)]
     for name in usable_models(plane, caller, PolicyContext(principal=caller.principal)):
         model = plane.catalog.models[name]
         attributions.append(
@@ -207,7 +258,10 @@ async def _views(plane: Plane, caller: Caller, session_id: str) -> list[CounterV
 async def _sessions(plane: Plane, caller: Caller, headers: Mapping[str, str]) -> list[LiveSession]:
     """All sessions of this key that are in use; the one that the request itself names or implies comes first."""
     live = plane.sessions.active(caller.key_id, plane.catalog.sessions, plane.clock.now_us())
-    own = await tool_session(plane, caller, headers, None)
+    try:
+        own = await tool_session(plane, caller, headers, None)
+    except Refused:
+        return live
     if not own.written and not own.in_flight:
         plane.sessions.drop(own)
         return live

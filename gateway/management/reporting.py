@@ -1,12 +1,10 @@
-"""Who spent what, which counters are live, what the journal says: the read side, in the shapes that people read."""
+"""Who spent what, and what the journal says: the read side, in the shapes that people read."""
 
 from typing import Any
 
 from gateway.core.denial import time_shown
 from gateway.core.report import USAGE_DIMENSIONS, AuditRow, AuditSearch, UsageRow
 from gateway.management.refused import ManagementRefused
-from gateway.pipeline.answer import view_object
-from gateway.pipeline.plane import Plane
 from gateway.ports import Reports
 
 
@@ -14,9 +12,11 @@ async def usage(
     reports: Reports, by: tuple[str, ...], since_us: int | None, until_us: int | None
 ) -> list[dict[str, Any]]:
     """One object a group, dearest first; money in USD."""
+    if not by:
+        raise ManagementRefused(f"name something to group by: {', '.join(USAGE_DIMENSIONS)}")
     unknown = [name for name in by if name not in USAGE_DIMENSIONS]
     if unknown:
-        raise ManagementRefused(f"'{unknown[0]}' is nothing to group by; choose from {', '.join(USAGE_DIMENSIONS)}")
+        raise ManagementRefused(f"'{unknown[0][:40]}' is nothing to group by; there are {', '.join(USAGE_DIMENSIONS)}")
     rows = await reports.usage(by, since_us, until_us)
     rows.sort(key=lambda row: (-row.cost_usd_micros, row.group))
     return [usage_object(by, row) for row in rows]
@@ -35,12 +35,6 @@ def usage_object(by: tuple[str, ...], row: UsageRow) -> dict[str, Any]:
         "cost_usd": row.cost_usd_micros / 1_000_000,
         "estimated_calls": row.estimated_calls,
     }
-
-
-def list_limits(plane: Plane, name: str | None) -> list[dict[str, Any]]:
-    """Every live counter, by limit and scope."""
-    views = plane.limiter.views(plane.clock.now_us())
-    return [view_object(v) for v in sorted(views, key=lambda v: (v.name, v.scope)) if name in (None, v.name)]
 
 
 async def audit(reports: Reports, search: AuditSearch) -> list[dict[str, Any]]:

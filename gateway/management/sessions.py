@@ -1,17 +1,23 @@
 """Sessions: listed, shown, paused, resumed, stopped. A change acts on the next call and is written down."""
 
+from dataclasses import replace
 from typing import Any
 
+from gateway.core.attribution import attribute
 from gateway.core.denial import time_shown
-from gateway.core.report import SessionRow
+from gateway.core.identity import ABSENT
+from gateway.core.ledger import Amounts
+from gateway.core.report import AuditSearch, SessionRow
 from gateway.core.session import TRANSITIONS, SessionState
 from gateway.management.refused import ManagementRefused, Unknown
 from gateway.pipeline.answer import view_object
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.sessions import LiveSession
-from gateway.ports import Reports
+from gateway.ports import BooksUnavailable, Reports
 
-LISTED_MAX = 1_000
+LISTED_MAX = 10_000
+SOUGHT_MAX = 1_000
+DENIALS_SHOWN = 5
 
 
 async def list_sessions(
@@ -29,27 +35,37 @@ async def list_sessions(
 
 
 async def show_session(plane: Plane, reports: Reports, session_id: str) -> dict[str, Any]:
-    """One session with its live counters."""
+    """One session with its live counters and its last denials."""
     live = await _live(plane, session_id)
-    now_us = plane.clock.now_us()
-    counters = [view_object(v) for v in plane.limiter.views(now_us) if v.scope == f"session:{live.id}"]
-    rows = await reports.sessions(key_id=live.session.key_id, state=None, limit=LISTED_MAX)
-    row = next((row for row in rows if row.session.id == live.id), None)
-    shown = {"id": live.id, "state": live.session.state.value} if row is None else session_object(row)
-    return {**shown, "reason": live.session.reason, "in_flight": live.in_flight, "limits": counters}
+    rows = await reports.sessions(key_id=live.session.key_id, state=None, limit=SOUGHT_MAX)
+    row = next((row for row in rows if row.session.id == live.id), None) or _unbooked(plane, live)
+    await _take_up_counters(plane, live)
+    views = plane.limiter.views(plane.clock.now_us())
+    denied = await reports.audit(AuditSearch(kind="denied", session_id=live.id, limit=DENIALS_SHOWN))
+    return {
+        **session_object(replace(row, session=live.session)),
+        "in_flight": live.in_flight,
+        "limits": [view_object(view) for view in views if view.scope == f"session:{live.id}"],
+        "denials": [{"at": time_shown(each.at_us), **dict(each.doc.get("denial", {}))} for each in denied],
+    }
 
 
 async def set_state(plane: Plane, session_id: str, state: SessionState, reason: str, actor: str) -> dict[str, Any]:
     """Raises ManagementRefused for a change that the session's state does not allow; BooksUnavailable."""
     live = await _live(plane, session_id)
     before = live.session
+    if not live.written:
+        raise ManagementRefused(f"session {session_id} has no admitted call yet")
     if before.state is not state and state not in TRANSITIONS[before.state]:
         raise ManagementRefused(f"session {session_id} is {before.state.value} and cannot be {state.value}")
     entry = plane.sessions.change(live, state, reason, actor, plane.clock.now_us())
     try:
         await plane.books.commit(entry)
-    except BaseException:
-        live.session = before
+    except BooksUnavailable:
+        # Calls went on meanwhile: only what was changed here is put back.
+        live.session = replace(
+            live.session, state=before.state, reason=before.reason, run_started_us=before.run_started_us
+        )
         raise
     return {"id": live.id, "state": state.value, "reason": reason}
 
@@ -78,8 +94,25 @@ def session_object(row: SessionRow) -> dict[str, Any]:
     }
 
 
+def _unbooked(plane: Plane, live: LiveSession) -> SessionRow:
+    """A session on which nothing is booked yet, or which is older than those that were looked through."""
+    key = plane.keys.get(live.session.key_id)
+    named = (ABSENT,) * 4 if key is None else (key.user, key.team, key.agent, key.name)
+    return SessionRow(live.session, Amounts(), 0, 0, *named)
+
+
+async def _take_up_counters(plane: Plane, live: LiveSession) -> None:
+    """Its counters may have left memory."""
+    key = plane.keys.get(live.session.key_id)
+    caller = None if key is None else plane.keys.caller(key.digest)
+    if caller is None:
+        return
+    bindings = plane.limiter.bindings(attribute(caller.key, plane.catalog.directory, roles=caller.roles), live.id)
+    await plane.limiter.load(bindings, live.id, plane.clock.now_us(), fresh_session=not live.written)
+
+
 async def _live(plane: Plane, session_id: str) -> LiveSession:
     live = await plane.sessions.by_id(session_id)
     if live is None:
-        raise Unknown(f"no session '{session_id}' is known")
+        raise Unknown(f"no session '{session_id[:128]}' is known")
     return live

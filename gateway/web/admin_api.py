@@ -1,33 +1,45 @@
-"""The admin API under /api/v1: use cases of `gateway.management`, behind the admin token, errors in our one shape."""
+"""The admin API under /api/v1: use cases of `gateway.management`, behind the admin token, errors in our one shape.
 
-from collections.abc import Mapping
+Rules: a body or query with a field that is not known is refused; an answer is checked against the model that the
+OpenAPI document shows of it.
+"""
+
+import re
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from gateway.core.denial import Code, Denial, Refused
+from gateway.core.denial import Code, Denial, Refused, time_shown
 from gateway.core.identity import ABSENT, KeyState
 from gateway.core.report import AuditSearch
 from gateway.core.session import SessionState
 from gateway.core.strict_json import JsonRefused
+from gateway.management import limits as limit_desk
 from gateway.management import reporting
 from gateway.management import sessions as session_desk
 from gateway.management.keys import NewKey, key_object
+from gateway.management.policies import Question
 from gateway.management.refused import ManagementRefused, Unknown
 from gateway.pipeline.answer import Answer, Whole
 from gateway.pipeline.reserve import books_unavailable
 from gateway.ports import BooksUnavailable
-from gateway.web.admin_models import ExplainQuestion, KeyChange, KeyCreate, SessionChange
+from gateway.web import admin_answers as answers
+from gateway.web import admin_models as asked_for
 from gateway.web.body import parse_json
-from gateway.web.control import Question
 from gateway.web.exchange import Request
 from gateway.web.face import Face, Handler
 from gateway.web.health import require_admin
 
-B = TypeVar("B", bound=BaseModel)
-ACTOR_LENGTH_MAX = 64
+M = TypeVar("M", bound=BaseModel)
+_ACTOR = re.compile(r"[\x21-\x7e]{1,64}")
+_KEY_STATES: Final = {"enable": KeyState.ACTIVE, "disable": KeyState.DISABLED, "revoke": KeyState.REVOKED}
+_SESSION_STATES: Final = {
+    "pause": SessionState.PAUSED,
+    "resume": SessionState.OPEN,
+    "stop": SessionState.STOPPED,
+}
 
 
 def admin(handler: Handler) -> Handler:
@@ -48,13 +60,19 @@ def admin(handler: Handler) -> Handler:
 
 
 async def list_keys(face: Face, request: Request) -> Answer:
-    return _json({"keys": [key_object(key) for key in face.plane.keys.all()]})
+    _query(request, asked_for.NoQuery)
+    return _json(answers.Keys, {"keys": [key_object(key) for key in face.plane.keys.all()]})
+
+
+async def show_key(face: Face, request: Request) -> Answer:
+    _query(request, asked_for.NoQuery)
+    return _json(answers.Key, key_object(face.control.keys.find(request.parameters["key"])))
 
 
 async def create_key(face: Face, request: Request) -> Answer:
-    asked = await _body(request, KeyCreate)
+    asked = await _body(request, asked_for.KeyCreate)
     new = NewKey(
-        name=asked.name,
+        name=asked.name or None,
         user=asked.user or ABSENT,
         team=asked.team or ABSENT,
         app=asked.app or ABSENT,
@@ -67,106 +85,141 @@ async def create_key(face: Face, request: Request) -> Answer:
         may_assert_user=asked.may_assert_user,
     )
     key, secret = await face.control.keys.create(new, _actor(request))
-    return _json({**key_object(key), "secret": secret}, status=201)
+    return _json(answers.KeyWithSecret, {**key_object(key), "secret": secret}, status=201)
 
 
 async def change_key(face: Face, request: Request) -> Answer:
-    asked = await _body(request, KeyChange)
+    asked = await _body(request, asked_for.KeyChange)
     desk, reference, actor = face.control.keys, request.parameters["key"], _actor(request)
     if asked.action == "rotate":
         key, secret = await desk.rotate(reference, actor)
-        return _json({**key_object(key), "secret": secret})
-    states = {"enable": KeyState.ACTIVE, "disable": KeyState.DISABLED, "revoke": KeyState.REVOKED}
-    return _json(key_object(await desk.set_state(reference, states[asked.action], actor)))
+        return _json(answers.KeyWithSecret, {**key_object(key), "secret": secret})
+    key = await desk.set_state(reference, _KEY_STATES[asked.action], actor)
+    return _json(answers.KeyWithSecret, {**key_object(key), "secret": None})
 
 
 async def usage(face: Face, request: Request) -> Answer:
-    query = request.query()
-    by = tuple(name for name in query.get("by", "user").split(",") if name)
-    since, until = _instant_us(query.get("since"), "since"), _instant_us(query.get("until"), "until")
-    return _json({"by": list(by), "rows": await reporting.usage(face.control.reports, by, since, until)})
+    asked = _query(request, asked_for.UsageQuery)
+    by = tuple(dict.fromkeys(name.strip() for name in asked.by.split(",") if name.strip()))
+    since_us, until_us = _instant_us(asked.since, "since"), _instant_us(asked.until, "until")
+    rows = await reporting.usage(face.control.reports, by, since_us, until_us)
+    shown = {"by": list(by), "since": time_shown(since_us), "until": time_shown(until_us), "rows": rows}
+    return _json(answers.Usage, shown)
 
 
 async def list_sessions(face: Face, request: Request) -> Answer:
-    query = request.query()
-    limit = _whole(query, "limit", 100)
-    key, state = query.get("key"), query.get("state")
-    rows = await session_desk.list_sessions(face.plane, face.control.reports, key=key, state=state, limit=limit)
-    return _json({"sessions": rows})
+    asked = _query(request, asked_for.SessionsQuery)
+    rows = await session_desk.list_sessions(
+        face.plane, face.control.reports, key=asked.key, state=asked.state, limit=asked.limit
+    )
+    return _json(answers.Sessions, {"sessions": rows})
 
 
 async def show_session(face: Face, request: Request) -> Answer:
-    return _json(await session_desk.show_session(face.plane, face.control.reports, request.parameters["session"]))
+    _query(request, asked_for.NoQuery)
+    found = await session_desk.show_session(face.plane, face.control.reports, request.parameters["session"])
+    return _json(answers.SessionDetail, found)
 
 
 async def change_session(face: Face, request: Request) -> Answer:
-    asked = await _body(request, SessionChange)
-    states = {"pause": SessionState.PAUSED, "resume": SessionState.OPEN, "stop": SessionState.STOPPED}
+    asked = await _body(request, asked_for.SessionChange)
     session_id, actor = request.parameters["session"], _actor(request)
     reason = "" if asked.action == "resume" else asked.reason
-    return _json(await session_desk.set_state(face.plane, session_id, states[asked.action], reason, actor))
+    state = _SESSION_STATES[asked.action]
+    return _json(answers.SessionState, await session_desk.set_state(face.plane, session_id, state, reason, actor))
 
 
 async def list_limits(face: Face, request: Request) -> Answer:
-    return _json({"limits": reporting.list_limits(face.plane, request.query().get("name"))})
+    asked = _query(request, asked_for.LimitsQuery)
+    found = await limit_desk.counters(face.plane, face.control.reports, asked.name)
+    return _json(answers.Counters, {"limits": found})
+
+
+async def show_limit(face: Face, request: Request) -> Answer:
+    _query(request, asked_for.NoQuery)
+    control, name = face.control, request.parameters["name"]
+    found = await limit_desk.show_limit(face.plane, control.reports, control.key_limits(), name)
+    return _json(answers.Limit, found)
 
 
 async def search_audit(face: Face, request: Request) -> Answer:
-    query = request.query()
+    asked = _query(request, asked_for.AuditQuery)
     search = AuditSearch(
-        since_us=_instant_us(query.get("since"), "since"),
-        until_us=_instant_us(query.get("until"), "until"),
-        kind=query.get("kind"),
-        call_id=query.get("call"),
-        session_id=query.get("session"),
-        text=query.get("text"),
-        limit=_whole(query, "limit", 100),
+        since_us=_instant_us(asked.since, "since"),
+        until_us=_instant_us(asked.until, "until"),
+        kind=asked.kind,
+        call_id=asked.call,
+        session_id=asked.session,
+        text=asked.text,
+        limit=asked.limit,
     )
-    return _json({"rows": await reporting.audit(face.control.reports, search)})
+    return _json(answers.AuditRows, {"rows": await reporting.audit(face.control.reports, search)})
 
 
 async def verify_audit(face: Face, request: Request) -> Answer:
-    return _json(await reporting.verify(face.control.reports))
+    _query(request, asked_for.NoQuery)
+    return _json(answers.Verified, await reporting.verify(face.control.reports))
 
 
 async def check_policy(face: Face, request: Request) -> Answer:
-    return _json({"findings": await face.control.policy_check()})
+    _query(request, asked_for.NoQuery)
+    return _json(answers.Findings, {"findings": await face.control.policy_check()})
 
 
 async def run_policy_tests(face: Face, request: Request) -> Answer:
-    return _json({"results": await face.control.policy_test()})
+    _query(request, asked_for.NoQuery)
+    return _json(answers.TestResults, {"results": await face.control.policy_test()})
 
 
 async def explain_policy(face: Face, request: Request) -> Answer:
-    asked = await _body(request, ExplainQuestion)
-    question = Question(tuple(asked.subjects), asked.model, asked.tool, asked.action, asked.arguments)
-    return _json(await face.control.policy_explain(question))
+    asked = await _body(request, asked_for.ExplainQuestion)
+    key = None if asked.key is None else face.control.keys.find(asked.key)
+    subjects = (*asked.subjects, *(sorted(key.subjects()) if key is not None else ()))
+    if not subjects:
+        raise ManagementRefused("name whom it is about: `subjects` such as user:alice, or `key`")
+    question = Question(subjects, asked.model, asked.tool, asked.action, asked.arguments)
+    return _json(answers.Explanation, await face.control.policy_explain(question))
 
 
 async def reload(face: Face, request: Request) -> Answer:
     findings = await face.control.reload()
-    return _json({"ok": not findings, "findings": list(findings)}, status=200 if not findings else 409)
+    return _json(answers.Reloaded, {"ok": not findings, "findings": list(findings)})
 
 
 async def status(face: Face, request: Request) -> Answer:
-    return _json(face.control.status())
+    _query(request, asked_for.NoQuery)
+    return _json(answers.Status, face.control.status())
 
 
-async def _body(request: Request, model: type[B]) -> B:
+async def _body(request: Request, model: type[M]) -> M:
     try:
-        value = parse_json(await request.read_body())
-        return model.model_validate(value)
+        return _checked(model, parse_json(await request.read_body()), "body")
     except JsonRefused as error:
         raise Refused(Denial(Code.REQUEST_MALFORMED, f"The body is not acceptable JSON: {error}.")) from error
+
+
+def _query(request: Request, model: type[M]) -> M:
+    return _checked(model, request.query(), "query")
+
+
+def _checked(model: type[M], value: object, whole: str) -> M:
+    try:
+        return model.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "body"
-        raise Refused(Denial(Code.REQUEST_MALFORMED, f"{field}: {first['msg']}.", field=field)) from error
+        field = ".".join(str(part) for part in first["loc"])[:80] or whole
+        message = "is not known here" if first["type"] == "extra_forbidden" else first["msg"]
+        raise Refused(Denial(Code.REQUEST_MALFORMED, f"{field}: {message}.", field=field)) from error
 
 
 def _actor(request: Request) -> str:
-    name = request.headers.get("x-comptroller-actor", "")
-    return f"admin:{name[:ACTOR_LENGTH_MAX]}" if name and name.isprintable() else "admin"
+    """Whom the journal names; a header that could pass for something else is not taken."""
+    name = request.headers.get("x-comptroller-actor")
+    if name is None:
+        return "admin"
+    if not _ACTOR.fullmatch(name):
+        raise ManagementRefused("X-Comptroller-Actor must be 1 to 64 visible ASCII characters")
+    return f"admin:{name}"
 
 
 def _instant_us(text: str | None, field: str) -> int | None:
@@ -175,19 +228,10 @@ def _instant_us(text: str | None, field: str) -> int | None:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        return round(at.timestamp() * 1_000_000)
+    except (ValueError, OverflowError):
         raise ManagementRefused(f"{field}: '{text[:40]}' is no day or instant, such as 2027-01-31") from None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return round(at.timestamp() * 1_000_000)
-
-
-def _whole(query: Mapping[str, str], name: str, otherwise: int) -> int:
-    text = query.get(name)
-    if text is None:
-        return otherwise
-    if not text.isdigit() or not 1 <= int(text) <= 10_000:
-        raise ManagementRefused(f"{name} must be a whole number from 1 to 10000")
-    return int(text)
 
 
 def _sentence(error: Exception) -> str:
@@ -195,5 +239,6 @@ def _sentence(error: Exception) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _json(value: Any, status: int = 200) -> Whole:
-    return Whole(status, {"content-type": "application/json", "cache-control": "no-store"}, orjson.dumps(value))
+def _json(model: type[BaseModel], value: Any, status: int = 200) -> Whole:
+    content = orjson.dumps(model.model_validate(value).model_dump())
+    return Whole(status, {"content-type": "application/json", "cache-control": "no-store"}, content)

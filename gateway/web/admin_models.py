@@ -1,44 +1,96 @@
-"""The bodies that the admin API takes: exactly these fields, nothing else, checked before anything is done."""
+"""What the admin API takes: these fields of a body or a query and no others, checked before anything is done."""
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+NAME_LENGTH_MAX = 128
+LIST_LENGTH_MAX = 200
+ROWS_MAX = 10_000
+MOMENT = "day or instant, ISO 8601; UTC where it names no offset"
 
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Query(BaseModel):
+    """Values come as text, so numbers are read from it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 class KeyCreate(Body):
     """A new virtual key. Lists narrow what the policy allows; they never widen it."""
 
-    name: str | None = Field(default=None, description="unique; made from user, app, service and agent if left out")
-    user: str | None = None
-    team: str | None = None
-    app: str | None = None
-    service: str | None = None
-    agent: str | None = None
-    models: list[str] | None = Field(default=None, min_length=1)
-    tools: list[str] | None = Field(default=None, min_length=1)
-    limits: list[str] = Field(default_factory=list, description="such as usd=5/day")
-    expires_at: str | None = Field(default=None, description="day or instant, ISO 8601")
+    name: str | None = Field(
+        default=None, max_length=NAME_LENGTH_MAX, description="unique; made from whom the key is for if left out"
+    )
+    user: str | None = Field(default=None, max_length=NAME_LENGTH_MAX)
+    team: str | None = Field(default=None, max_length=NAME_LENGTH_MAX)
+    app: str | None = Field(default=None, max_length=NAME_LENGTH_MAX)
+    service: str | None = Field(default=None, max_length=NAME_LENGTH_MAX)
+    agent: str | None = Field(default=None, max_length=NAME_LENGTH_MAX)
+    models: list[str] | None = Field(
+        default=None, min_length=1, max_length=LIST_LENGTH_MAX, description="a trailing * is a prefix"
+    )
+    tools: list[str] | None = Field(
+        default=None, min_length=1, max_length=LIST_LENGTH_MAX, description="a trailing * is a prefix"
+    )
+    limits: list[str] = Field(default_factory=list, max_length=LIST_LENGTH_MAX, description="such as usd=5/day")
+    expires_at: str | None = Field(default=None, description=MOMENT)
     may_assert_user: bool = False
 
 
 class KeyChange(Body):
+    """Revoking is final."""
+
     action: Literal["rotate", "disable", "enable", "revoke"]
 
 
 class SessionChange(Body):
     action: Literal["pause", "resume", "stop"]
-    reason: str = Field(default="by an administrator", max_length=500)
+    reason: str = Field(default="by an administrator", max_length=500, description="told to whoever calls")
 
 
 class ExplainQuestion(Body):
-    """Subjects are typed: user:alice, team:platform, agent:reviewer ..."""
+    """Who asks for what. `key` stands for all subjects of that key."""
 
-    subjects: list[str] = Field(min_length=1)
-    model: str = "-"
-    tool: str = "-"
-    action: str = "model:invoke"
-    arguments: dict[str, object] | None = None
+    subjects: list[str] = Field(
+        default_factory=list, max_length=LIST_LENGTH_MAX, description="typed: user:alice, team:platform, agent:reviewer"
+    )
+    key: str | None = Field(default=None, description="name or id of a virtual key")
+    model: str = Field(default="-", description="alias; - is none")
+    tool: str = Field(default="-", description="as server__tool; - is none")
+    action: Literal["model:invoke", "tool:list", "tool:call"] = "model:invoke"
+    arguments: dict[str, object] | None = Field(default=None, description="of the tool call")
+
+
+class UsageQuery(Query):
+    by: str = Field(default="user", description="dimensions, separated by commas")
+    since: str | None = Field(default=None, description=f"{MOMENT}; from the beginning if left out")
+    until: str | None = Field(default=None, description=f"{MOMENT}, not included")
+
+
+class SessionsQuery(Query):
+    key: str | None = Field(default=None, description="name or id of a virtual key")
+    state: Literal["open", "paused", "stopped", "closed"] | None = None
+    limit: int = Field(default=100, ge=1, le=ROWS_MAX)
+
+
+class LimitsQuery(Query):
+    name: str | None = Field(default=None, description="only the counters of this limit")
+
+
+class AuditQuery(Query):
+    since: str | None = Field(default=None, description=MOMENT)
+    until: str | None = Field(default=None, description=f"{MOMENT}, not included")
+    kind: str | None = Field(default=None, description="held, raised, settled, voided, denied, session, key ...")
+    call: str | None = Field(default=None, description="id of a call")
+    session: str | None = Field(default=None, description="id of a session")
+    text: str | None = Field(default=None, description="text in the row; a name finds the rows about it")
+    limit: int = Field(default=100, ge=1, le=ROWS_MAX)
+
+
+class NoQuery(Query):
+    pass

@@ -1,0 +1,244 @@
+"""What the admin API answers. Money is in USD, exact to the micro-dollar; times are RFC 3339 in UTC."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Key(Answer):
+    id: str
+    name: str
+    state: Literal["active", "disabled", "revoked"]
+    user: str
+    team: str
+    app: str
+    service: str
+    agent: str
+    models: list[str] | None
+    tools: list[str] | None
+    limits: list[str]
+    expires_at: str | None
+    may_assert_user: bool
+    origin: str
+    created_at: str
+
+
+class KeyWithSecret(Key):
+    """After making or rotating: the secret exists nowhere else. None where an existing key only changed its state."""
+
+    secret: str | None = None
+
+
+class Keys(Answer):
+    keys: list[Key]
+
+
+class UsageRow(BaseModel):
+    """Also one text for each dimension asked for, `-` where a call has none."""
+
+    model_config = ConfigDict(extra="allow")
+
+    calls: int
+    denied: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    tool_calls: int
+    cost_usd: float
+    estimated_calls: int
+
+
+class Usage(Answer):
+    by: list[str]
+    since: str | None
+    until: str | None
+    rows: list[UsageRow]
+
+
+class Counter(Answer):
+    """One live counter; `remaining` = `limit` - `spent` - `held`, at least 0."""
+
+    name: str
+    scope: str
+    unit: str
+    limit: float | int
+    spent: float | int
+    held: float | int
+    remaining: float | int
+    window: str
+    resets_at: str | None
+
+
+class Counters(Answer):
+    limits: list[Counter]
+
+
+class LimitRule(Answer):
+    """A limit as it is configured. `each` None = one counter for all; `where` = only calls with all of these values."""
+
+    name: str
+    unit: str
+    limit: float | int
+    window: str
+    each: str | None
+    where: dict[str, str]
+    action: str
+    mode: str
+    overrides: dict[str, float | int]
+    key: str | None
+
+
+class Limit(Answer):
+    rule: LimitRule
+    limits: list[Counter]
+
+
+class Session(Answer):
+    id: str
+    state: Literal["open", "paused", "stopped", "closed"]
+    kind: str
+    client_id: str
+    key: str
+    user: str
+    team: str
+    agent: str
+    opened_at: str
+    last_active_at: str
+    reason: str
+    calls: int
+    denied: int
+    input_tokens: int
+    output_tokens: int
+    tool_calls: int
+    cost_usd: float
+
+
+class Sessions(Answer):
+    sessions: list[Session]
+
+
+class SessionDetail(Session):
+    """`denials` are the last ones, newest first."""
+
+    in_flight: int
+    limits: list[Counter]
+    denials: list[dict[str, Any]]
+
+
+class SessionState(Answer):
+    id: str
+    state: Literal["open", "paused", "stopped", "closed"]
+    reason: str
+
+
+class AuditRow(Answer):
+    seq: int
+    at: str
+    segment: str
+    kind: str
+    doc: dict[str, Any]
+    hash: str
+
+
+class AuditRows(Answer):
+    rows: list[AuditRow]
+
+
+class Fault(Answer):
+    seq: int | None
+    what: str
+
+
+class Drift(Answer):
+    """A derived figure that differs from its ledger rows."""
+
+    table: str
+    key: str
+
+
+class Verified(Answer):
+    ok: bool
+    rows: int
+    segments: int
+    head: str
+    faults: list[Fault]
+    drift: list[Drift]
+
+
+class Finding(Answer):
+    """Line and column count from 1; 0 where the whole file is meant."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    fix: str
+
+
+class Findings(Answer):
+    findings: list[Finding]
+
+
+class TestResult(Answer):
+    __test__ = False  # the test runner takes the name for one of its own
+
+    passed: bool
+    finding: Finding | None
+
+
+class TestResults(Answer):
+    __test__ = False
+
+    results: list[TestResult]
+
+
+class Explanation(Answer):
+    """`lines` tell it to a person: rows that matched, rows that nearly did, Casbin's own word."""
+
+    allowed: bool
+    reason: str
+    rule: str | None
+    policy_version: str
+    lines: list[str]
+
+
+class Reloaded(Answer):
+    """Not `ok`: nothing changed, and `findings` say why."""
+
+    ok: bool
+    findings: list[str]
+
+
+class Status(Answer):
+    version: str
+    ready: bool
+    started_at: str
+    policy_version: str
+    revision: int
+    config: str | None
+    models: list[str]
+    keys: int
+    sessions_live: int
+    calls_in_flight: int
+    ledger_behind: bool
+
+
+class ErrorObject(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+    comptroller: dict[str, Any] | None = None
+
+
+class Error(Answer):
+    """The one error shape; codes are in docs/errors.md."""
+
+    error: ErrorObject
