@@ -91,7 +91,7 @@ class Crowd:
         """One chat call, read to its end, or left after so many events of a stream (0: as soon as it is answered)."""
         url = f"{self.gateway.base_url}/chat/completions"
         async with self.session.post(url, json=body, headers=self.headers(key, session)) as reply:
-            answer = Answer(reply.status, dict(reply.headers))
+            answer = Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()})
             if reply.status != 200 or not body.get("stream"):
                 answer.body = await reply.read()
                 return answer
