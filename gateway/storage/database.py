@@ -17,7 +17,7 @@ BUSY_TIMEOUT_S = 2.0
 SQLITE_MIN = (3, 38, 0)
 """STRICT tables and `->>`."""
 CHECKED_BYTES_MAX = 512 * 1024 * 1024
-"""Larger files are not read whole at start; `comptroller doctor` does that."""
+"""Larger files are not read whole at start; `SqliteReports.damage` does that."""
 
 WRITER_SETTINGS = (
     "PRAGMA journal_mode = WAL",

@@ -130,7 +130,10 @@ class Pseudonyms:
             rule, limits, warnings = self.hide(texts, attribution, own)
             hidden = (rule, tuple(limits), tuple(warnings))
             names.update(own)
-            recorded.texts = (texts, hidden) if not own else None
+            if own:
+                recorded.names = tuple({row[0]: row for row in (*recorded.names, *own.values())}.values())
+                recorded.written = False
+            recorded.texts = (texts, hidden)
             return hidden
         return recorded.texts[1]
 

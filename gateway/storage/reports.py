@@ -117,5 +117,10 @@ class SqliteReports:
         async with self._readers.connection() as connection:
             return await recount(connection)
 
+    async def damage(self) -> list[str]:
+        """What SQLite finds wrong with the whole file, for `comptroller doctor`; reads all of it."""
+        rows = await self._readers.fetch("PRAGMA integrity_check")
+        return [row[0] for row in rows if row[0] != "ok"]
+
     async def close(self) -> None:
         await self._readers.close()

@@ -113,7 +113,11 @@ class Writer:
         await done
 
     def post(self, entries: Sequence[Written]) -> None:
-        self._put(Work(entries))
+        """Never raises: a settlement after the end leaves its hold to the recovery of the next start."""
+        if self._closed:
+            self.rejected += 1
+        else:
+            self._put(Work(entries))
 
     async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Rows as of all entries queued before this. Raises BooksUnavailable."""
@@ -146,6 +150,8 @@ class Writer:
         try:
             while not (self._closed and (self._failing or not self._queue)):
                 await self._something_to_do()
+                await self._step()
+            if self._failing:
                 await self._step()
             if self._segment is not None and not self._failing:
                 await self._seal(self._segment)

@@ -181,6 +181,8 @@ async def test_closed_books_take_nothing(open_books: OpenBooks) -> None:
     assert await books.close()
     with pytest.raises(BooksUnavailable):
         await books.commit(placed("call_2"))
+    books.post(settled(placed("call_2")))
+    assert books.rejected == 1
     again = await open_books()
     assert again.orphans == 0
     assert await total(again) == POSTED

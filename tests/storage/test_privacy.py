@@ -121,6 +121,20 @@ async def test_rule_12_an_erased_name_is_gone_and_its_figures_stay(path: Path) -
         await books.close()
 
 
+async def test_names_in_the_texts_of_holds_are_kept_once_and_shown_each_time(path: Path) -> None:
+    books = await SqliteBooks.open(path, node="local", now_us=MIDNIGHT_US)
+    limits = ("key:canary-key usd a day", "user:canary-visitor tokens")
+    try:
+        await books.commit(placed("call_3", CANARY))
+        for number in range(4, 7):
+            await books.commit(replace(placed(f"call_{number}", CANARY), limits=limits))
+            (held,) = await books.reports.audit(AuditSearch(call_id=f"call_{number}"))
+            assert held.doc["limits"] == list(limits)
+    finally:
+        await books.close()
+    assert {table for table, text in cells(path) if "canary-visitor" in text} == {"names"}
+
+
 async def test_a_name_that_comes_back_is_on_file_again(path: Path) -> None:
     books = await SqliteBooks.open(path, node="local", now_us=MIDNIGHT_US)
     try:

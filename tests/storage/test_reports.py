@@ -205,6 +205,7 @@ async def test_reports_of_empty_books(books: SqliteBooks) -> None:
     assert await reports.sessions(key_id=None, state=None, limit=5) == []
     assert await reports.call("call_1") is None
     assert await reports.audit(AuditSearch()) == []
+    assert await reports.damage() == []
     verified = await reports.verify()
     assert (verified.rows, verified.segments, verified.faults) == (0, 0, ())
     assert await reports.recount() == []
