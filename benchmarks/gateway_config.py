@@ -1,7 +1,7 @@
 """Writes the configuration, the policy and the policy's tests that the gateway is measured with.
 
 `Governance.ALL` is what a careful company would switch on: 10,000 rules that deny and allow by user, team, agent and
-role, conditions among them, and limits of three units on five scopes. Amounts are so large that nothing is refused.
+role, conditions among them, and limits of four units on five scopes. Amounts are so large that nothing is refused.
 """
 
 import json
@@ -15,13 +15,12 @@ from benchmarks.upstream import MODELS
 POLICY_RULES = 10_000
 OUR_MODEL = Path(__file__).parent.parent / "model.conf"
 PRICE: Final = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
-SCOPES = ("session", "user", "team", "agent", "key")
 HUGE = 1_000_000_000
 
 
 class Governance(Enum):
     NONE = "one row that allows all models, no limits"
-    ALL = "10,000 policy rules, 15 limits on five scopes"
+    ALL = "10,000 policy rules, 6 limits on five scopes"
 
 
 def write_config(
@@ -60,15 +59,15 @@ def write_config(
 
 
 def limits() -> list[dict[str, Any]]:
-    made: list[dict[str, Any]] = []
-    for scope in SCOPES:
-        window = {} if scope == "session" else {"window": "day"}
-        made += [
-            {"name": f"{scope}-tokens", "each": scope, "tokens": HUGE * 1000, **window},
-            {"name": f"{scope}-usd", "each": scope, "usd": HUGE, **window},
-            {"name": f"{scope}-rate", "each": scope, "requests": HUGE, "window": "minute"},
-        ]
-    return made
+    """What a careful operator sets: budgets in tokens and money, a rate, a bound on calls in flight, on five scopes."""
+    return [
+        {"name": "session-tokens", "each": "session", "tokens": HUGE * 1000},
+        {"name": "session-usd", "each": "session", "usd": HUGE},
+        {"name": "user-day", "each": "user", "tokens": HUGE * 1000, "window": "day"},
+        {"name": "team-month", "each": "team", "usd": HUGE, "window": "month"},
+        {"name": "agent-rate", "each": "agent", "requests": HUGE, "window": "minute"},
+        {"name": "key-parallel", "each": "key", "concurrent": 100_000},
+    ]
 
 
 def expectations(governance: Governance) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 from gateway.core.attribution import Attribution
 from gateway.core.condition_context import AttributeValue
@@ -42,8 +43,7 @@ class Caller:
         return self.key.name
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """What the edge saw: headers in lower case, the parsed body, its size, when it came."""
 
     headers: Mapping[str, str]
@@ -53,4 +53,4 @@ class Arrival:
     at_ns: int
     tags: tuple[tuple[str, str], ...] = ()
     end_user: str = "-"
-    query: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    query: Mapping[str, str] = MappingProxyType({})

@@ -10,7 +10,7 @@ Background and measurements: research notes on clients, section 7.
 
 import hashlib
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 TOKENS_PER_MESSAGE = 8
 """Room for role markers and separators of chat templates, per message, on top of counted text."""
@@ -31,8 +31,7 @@ def token_factor(model: str) -> float:
     return next((factor for family, factor in FACTORS if family.search(lowered)), FACTOR_UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+class Weight(NamedTuple):
     """A prompt's byte bounds, as whole and of its messages alone in canonical JSON, which the client's way of writing
     cannot stretch. Both include the constants of what is not inline."""
 
@@ -41,8 +40,7 @@ class Weight:
     constants: int
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """What must stay the same for the next turn's delta, and what this turn weighed and really cost."""
 
     head: bytes
@@ -53,8 +51,7 @@ class Turn:
     input_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """A prompt made ready for estimates. `head` digests all that may add to the prompt beside the messages; `messages`
     is their canonical JSON without the closing bracket, so that an earlier conversation is a byte prefix of it."""
 

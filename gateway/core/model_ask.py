@@ -1,16 +1,14 @@
 """A model call as the reserve and forward stations see it, whatever its wire format."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.core.call import Kind
 from gateway.core.catalog import Deployment, Model
 from gateway.core.estimate import Prompt, Turn
 
 
-@dataclass(frozen=True, slots=True)
-class ModelAsk:
+class ModelAsk(NamedTuple):
     """`texts` gives what a tokenizer would count; `outgoing` makes the body for a deployment and a cap per choice.
 
     `tools` maps canonical names to the client's words; `continues` is the session's turn that this one goes on from;

@@ -1,10 +1,9 @@
 """What is told about a finished call: one canonical log line, one set of metrics. No prompt, no key, no argument."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class CallRecord:
+class CallRecord(NamedTuple):
     """`outcome` is the ledger's outcome, or `denied`. Durations in microseconds: ours apart from the upstream's."""
 
     call_id: str

@@ -5,8 +5,8 @@ output token the meter sees holds a slice and is topped up, and everything else 
 a client's own maximum that fits is never touched.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from gateway.core.money import PICOS_PER_MICRO, picos_to_micros_up
 
@@ -20,16 +20,14 @@ class Draw(IntEnum):
     MONEY = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """What one hard limit has left for this call, in its unit."""
 
     draw: Draw
     left: int
 
 
-@dataclass(frozen=True, slots=True)
-class OutputAsk:
+class OutputAsk(NamedTuple):
     """What is known about a call's output before it is sent.
 
     `cap_tokens` = the upstream's maximum for one choice (the client's, else the model's); `usual_tokens` = what calls
@@ -49,8 +47,7 @@ class OutputAsk:
     slice_min_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """`output_tokens` are held; `send_cap` is the maximum per choice to send upstream, None = leave the client's;
     `slice_tokens` > 0 = the hold is a slice of that size and is topped up, at most to `ceiling_tokens` in all."""
 

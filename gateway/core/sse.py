@@ -5,7 +5,7 @@ ends depends on the bytes only, never on how the network cut them. Nothing unbou
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 EVENT_BYTES_MAX = 16 * 1024 * 1024
 
@@ -21,8 +21,7 @@ class SseTooLarge(ValueError):
     """An event longer than the decoder may keep."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One block of a stream. `data` is empty for a block without any, such as a comment against idle timeouts."""
 
     data: bytes

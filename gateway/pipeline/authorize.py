@@ -4,8 +4,8 @@ Rules 17-20; fails closed: whatever goes wrong while judging is a denial. A key'
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from typing import NamedTuple
 
 from gateway.core.call import Caller
 from gateway.core.condition_context import AttributeValue, PolicyContext
@@ -19,8 +19,7 @@ MODEL_INVOKE = "model:invoke"
 NO_TOOL = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     """An allowed call: the row that decided, and declared tools to strip because they are denied."""
 
     rule: str | None

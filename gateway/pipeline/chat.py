@@ -22,7 +22,7 @@ from gateway.core.session import MarkRefused, SessionState, mark_of
 from gateway.core.upstream import UpstreamError, UpstreamInvalid
 from gateway.core.usage import Usage
 from gateway.core.wire.openai_chat import ChatFacts
-from gateway.core.wire.openai_reply import reply_calls, reply_text, reply_usage
+from gateway.core.wire.openai_reply import reply_calls, reply_messages, reply_text, reply_usage
 from gateway.pipeline.answer import Answer, Streamed, Whole, governed_headers
 from gateway.pipeline.authorize import authorize_model, local_time, session_attributes, usable_models
 from gateway.pipeline.denied import LoopRefused, Trail, denied, refuse_at_the_door
@@ -232,7 +232,11 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
     except UpstreamError as error:
         denial = upstream_denial(error)
     finally:
-        await plane.background.shielded(sent.reply.close())
+        # A reply that was read to its end holds no connection; closing it neither waits nor needs protection.
+        if outcome is Outcome.OK:
+            await sent.reply.close()
+        else:
+            await plane.background.shielded(sent.reply.close())
         if usage is None:
             reason = "usage_invalid" if bad else "no_usage" if outcome is Outcome.OK else outcome.value
             usage = await plane.background.shielded(_estimate(plane, ask, reserved, reply, reason))
@@ -241,7 +245,7 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
         ended = Ended(
             outcome,
             usage,
-            sent.index,
+            sent.place,
             200 if denial is None else 502,
             first_us,
             None,
@@ -250,7 +254,7 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
             stream=False,
         )
         settled = settle_model(plane, live, reserved, ended, arrival.at_ns)
-        calls = [c for choice in reply.get("choices") or () for c in reply_calls(choice.get("message") or {})]
+        calls = [call for message in reply_messages(reply) for call in reply_calls(message)]
         remember_reply(plane, caller.key_id, live, ask, usage, calls, ok=outcome is Outcome.OK)
     if denial is not None:
         raise Refused(denial)

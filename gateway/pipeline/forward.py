@@ -4,8 +4,7 @@ Rule 31: what an upstream's refusal becomes. Its own 4xx go to the caller as the
 they speak of the caller's request; 401 and 403 speak of our credential and do not.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -29,11 +28,10 @@ _QUOTA_WORDS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A reply whose headers are here. `index` is the deployment's place in the alias."""
+class Sent(NamedTuple):
+    """A reply whose headers are here. `place` is the deployment's place in the alias."""
 
-    index: int
+    place: int
     sent_ns: int
     deployment: Deployment
     reply: UpstreamReply

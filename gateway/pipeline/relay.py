@@ -141,7 +141,7 @@ class Relay:
         ended = Ended(
             outcome=outcome,
             usage=usage,
-            index=self._sent.index,
+            place=self._sent.place,
             status=200,
             upstream_us=(self._plane.clock.monotonic_ns() - self._sent.sent_ns) // 1000,
             first_byte_us=self._first_us,

@@ -4,7 +4,8 @@ What the provider reported is booked as it is; where it reported nothing usable,
 marked as an estimate. A call that cost nothing is voided and gives its request back.
 """
 
-from dataclasses import dataclass
+
+from typing import NamedTuple
 
 from gateway.core.ledger import Amounts, CallSettled, CallVoided, Outcome
 from gateway.core.pricing import cost
@@ -15,13 +16,12 @@ from gateway.pipeline.reserve import Reserved
 from gateway.pipeline.sessions import LiveSession
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How a forwarded call ended. Durations in microseconds; `served_tier` = the service tier that the reply names."""
 
     outcome: Outcome
     usage: Usage
-    index: int
+    place: int
     status: int
     upstream_us: int
     first_byte_us: int | None
@@ -30,15 +30,14 @@ class Ended:
     stream: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     posted: Amounts
     overrun: bool
 
 
 def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: Ended, started_ns: int) -> Settled:
     """Books a call. Runs without a suspension point, so no cancellation can come between counters and ledger."""
-    usage, priced = ended.usage, reserved.rates[ended.index]
+    usage, priced = ended.usage, reserved.rates[ended.place]
     charged = cost(usage, priced.rates, ended.served_tier)
     money = charged.total_usd_micros
     estimated = usage.estimated or ("price" if priced.stated else None)

@@ -7,7 +7,6 @@ flushes several times a second, and an orderly end does.
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
-from operator import attrgetter
 from typing import Any, BinaryIO
 
 import orjson
@@ -15,8 +14,8 @@ import structlog
 
 from gateway.core.record import CallRecord
 
-_FIELDS = tuple(CallRecord.__dataclass_fields__)
-_values_of = attrgetter(*_FIELDS)
+_FIELDS = CallRecord._fields
+
 
 
 class BufferedLines:
@@ -68,7 +67,7 @@ def configure(log_format: str, out: BinaryIO | None = None) -> BufferedLines:
 
 def call_line(record: CallRecord) -> Mapping[str, Any]:
     """The fields of the canonical line, empty ones left out."""
-    return {name: value for name, value in zip(_FIELDS, _values_of(record), strict=True) if value and value != "-"}
+    return {name: value for name, value in zip(_FIELDS, record, strict=True) if value and value != "-"}
 
 
 def _as_json(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> bytes:

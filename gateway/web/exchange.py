@@ -1,7 +1,7 @@
 """One HTTP request as every handler sees it, whichever lane it came by. Names in lower case; body read on demand."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 
@@ -14,8 +14,7 @@ def headers_of(raw: Mapping[bytes, bytes]) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """`at_us` and `at_ns` are when its headers were here; `parameters` come from the route's path."""
 
     method: str

@@ -1,6 +1,5 @@
 """How much output is held and which cap goes out: never more than the room, never less than useful."""
 
-from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -21,7 +20,7 @@ PLAIN = OutputAsk(
     min_useful_tokens=256,
     slice_min_tokens=2_048,
 )
-STREAM = replace(PLAIN, sliceable=True)
+STREAM = PLAIN._replace(sliceable=True)
 
 amounts = st.integers(0, 50_000)
 
@@ -53,8 +52,8 @@ rooms_of_all_kinds = st.lists(
 
 
 @given(ask=asks(), rooms=rooms_of_all_kinds)
-@example(ask=replace(PLAIN, output_pico_usd=0, prompt_usd_micros=0), rooms=(Room(Draw.MONEY, -5),))
-@example(ask=replace(PLAIN, cap_tokens=0, client_max_tokens=0), rooms=(Room(Draw.OUTPUT, -5),))
+@example(ask=PLAIN._replace(output_pico_usd=0, prompt_usd_micros=0), rooms=(Room(Draw.MONEY, -5),))
+@example(ask=PLAIN._replace(cap_tokens=0, client_max_tokens=0), rooms=(Room(Draw.OUTPUT, -5),))
 def test_rule_4_the_hold_never_passes_a_room_and_is_refused_only_when_useless(
     ask: OutputAsk, rooms: tuple[Room, ...]
 ) -> None:
@@ -96,7 +95,7 @@ def test_rule_1_what_is_not_sliced_holds_all_that_the_upstream_may_produce(
 
 @given(ask=asks(), spare=spare)
 def test_rule_4_a_client_maximum_that_fits_is_never_touched(ask: OutputAsk, spare: dict[Draw, int]) -> None:
-    ask = replace(ask, client_max_tokens=ask.cap_tokens)
+    ask = ask._replace(client_max_tokens=ask.cap_tokens)
     full = ask.cap_tokens * ask.choices
     rooms = tuple(Room(draw, amount_asked(draw, ask, full) + more) for draw, more in spare.items())
     size = size_output(ask, rooms)
@@ -120,22 +119,22 @@ def test_rule_4_ample_room_holds_the_whole_cap(ask: OutputAsk, spare: dict[Draw,
         (PLAIN, 4 * 4_100, (4_000, 4_000, 0)),  # just ample: the full hold is a quarter
         (PLAIN, 4 * 4_100 - 1, (4_000, 4_000, 0)),  # a quarter of the room is more than the cap still
         (PLAIN, 8_100, (2_000, 2_000, 0)),  # a quarter of the room
-        (replace(PLAIN, usual_tokens=700), 8_100, (2_800, 2_800, 0)),  # four times the usual
-        (replace(PLAIN, usual_tokens=5_000), 3_100, (3_000, 3_000, 0)),  # all there is
+        (PLAIN._replace(usual_tokens=700), 8_100, (2_800, 2_800, 0)),  # four times the usual
+        (PLAIN._replace(usual_tokens=5_000), 3_100, (3_000, 3_000, 0)),  # all there is
         (PLAIN, 1_000, (256, 256, 0)),  # a share below the useful minimum is raised to it
         (PLAIN, 356, (256, 256, 0)),
-        (replace(PLAIN, choices=3), 4_100, (999, 333, 0)),  # divided by n
-        (replace(PLAIN, choices=3), 868, (768, 256, 0)),
-        (replace(PLAIN, client_max_tokens=4_000), 4_100, (4_000, None, 0)),  # fits, so it is left alone
-        (replace(PLAIN, client_max_tokens=4_000), 4_099, (999, 999, 0)),
-        (replace(PLAIN, client_max_tokens=50, cap_tokens=50), 150, (50, None, 0)),  # less than useful, but asked for
-        (replace(PLAIN, client_max_tokens=9_000), 100_000, (4_000, 4_000, 0)),  # above what the model can
-        (replace(PLAIN, client_max_tokens=5_000, cap_tokens=100), 200, (100, 100, 0)),
+        (PLAIN._replace(choices=3), 4_100, (999, 333, 0)),  # divided by n
+        (PLAIN._replace(choices=3), 868, (768, 256, 0)),
+        (PLAIN._replace(client_max_tokens=4_000), 4_100, (4_000, None, 0)),  # fits, so it is left alone
+        (PLAIN._replace(client_max_tokens=4_000), 4_099, (999, 999, 0)),
+        (PLAIN._replace(client_max_tokens=50, cap_tokens=50), 150, (50, None, 0)),  # less than useful, but asked for
+        (PLAIN._replace(client_max_tokens=9_000), 100_000, (4_000, 4_000, 0)),  # above what the model can
+        (PLAIN._replace(client_max_tokens=5_000, cap_tokens=100), 200, (100, 100, 0)),
         (STREAM, 8_100, (2_048, 4_000, 2_048)),  # a slice, and the room as the upstream's cap
         (STREAM, 3_100, (2_048, 3_000, 2_048)),
-        (replace(STREAM, usual_tokens=2_500), 3_100, (2_500, 3_000, 2_500)),
+        (STREAM._replace(usual_tokens=2_500), 3_100, (2_500, 3_000, 2_500)),
         (STREAM, 1_100, (1_000, 1_000, 2_048)),
-        (replace(STREAM, client_max_tokens=4_000), 5_000, (2_048, None, 2_048)),
+        (STREAM._replace(client_max_tokens=4_000), 5_000, (2_048, None, 2_048)),
     ],
 )
 def test_rule_4_what_is_held_and_sent(ask: OutputAsk, left: int, expected: tuple[int, int | None, int]) -> None:
@@ -149,9 +148,9 @@ def test_rule_4_what_is_held_and_sent(ask: OutputAsk, left: int, expected: tuple
     [
         (PLAIN, 355),
         (STREAM, 355),
-        (replace(PLAIN, choices=3), 867),
-        (replace(PLAIN, client_max_tokens=50, cap_tokens=50), 149),
-        (replace(PLAIN, min_useful_tokens=4_096), 4_099),  # hidden reasoning, capped by the model itself
+        (PLAIN._replace(choices=3), 867),
+        (PLAIN._replace(client_max_tokens=50, cap_tokens=50), 149),
+        (PLAIN._replace(min_useful_tokens=4_096), 4_099),  # hidden reasoning, capped by the model itself
         (PLAIN, -10),
     ],
 )
@@ -165,5 +164,5 @@ def test_without_limits_nothing_is_capped(draw: Draw) -> None:
     size = size_output(PLAIN, ())
     assert size is not None
     assert (size.output_tokens, size.send_cap) == (4_000, None)
-    nothing = replace(PLAIN, prompt_tokens=0, prompt_usd_micros=0, output_pico_usd=0, cap_tokens=0, client_max_tokens=0)
+    nothing = PLAIN._replace(prompt_tokens=0, prompt_usd_micros=0, output_pico_usd=0, cap_tokens=0, client_max_tokens=0)
     assert size_output(nothing, (Room(draw, -1),)) == size_output(nothing, ())

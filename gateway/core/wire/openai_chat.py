@@ -6,8 +6,7 @@ through untouched. Format: the OpenAI API reference, chat completions; research 
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.core.usage import TOKENS_MAX
 
@@ -43,8 +42,7 @@ class FieldRefused(Exception):
         self.unsupported = unsupported
 
 
-@dataclass(frozen=True, slots=True)
-class ContentFacts:
+class ContentFacts(NamedTuple):
     """What in the messages is not inline text (rule 3)."""
 
     images: int
@@ -53,8 +51,7 @@ class ContentFacts:
     file_parts: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChatFacts:
+class ChatFacts(NamedTuple):
     """What governance needs to know of a chat request; the body itself is passed on."""
 
     model: str
