@@ -28,6 +28,7 @@ p, agent:reviewer, *, files__delete, tool:call, agent.environment == 'production
 """
 ALICE = make_secret(1)
 BOB = make_secret(2)
+ENVIRONMENT: Mapping[str, str] = {"ADMIN": ADMIN_TOKEN, "ALICE": ALICE, "BOB": BOB}
 
 CONFIG: Mapping[str, Any] = {
     "storage": {"url": "sqlite:///var/comptroller.db"},
@@ -105,8 +106,7 @@ async def opening(directory: Path, **sections: Any) -> AsyncIterator[Opened]:
     (directory / "model.conf").write_text((ROOT / "model.conf").read_text())
     path = directory / "comptroller.yaml"
     path.write_text(yaml.safe_dump({**CONFIG, **sections}, sort_keys=False))
-    environment = {"ADMIN": ADMIN_TOKEN, "ALICE": ALICE, "BOB": BOB}
-    loaded = parse(path.read_bytes(), environment, path=path)
+    loaded = parse(path.read_bytes(), ENVIRONMENT, path=path)
     async with opened(loaded, tools=False) as application:
         transport = httpx2.ASGITransport(app=application.asgi)
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
