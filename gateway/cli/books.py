@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.api import call
+from gateway.cli.api import at, call
+from gateway.cli.moments import moment
 from gateway.cli.options import Config, Json, target
 from gateway.cli.output import FINDING, csv_line, decimal, print_json, say, table
 
@@ -20,14 +21,16 @@ Reason = Annotated[str, typer.Option(help="Why; the agent is told.")]
 
 def usage(
     by: Annotated[str, typer.Option(help="user,team,app,service,agent,session,model,provider,tool,key,tag")] = "user",
-    since: Annotated[str | None, typer.Option(help="Day or instant (UTC); from the beginning if left out.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Day, instant (UTC) or such as 7d, 12h ago; else from the beginning.")
+    ] = None,
     until: Annotated[str | None, typer.Option(help="Day or instant (UTC), not included.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Who spent what, from the ledger."""
-    answer = call(target(config), "GET", "/usage", query={"by": by, "since": since, "until": until})
+    answer = call(target(config), "GET", "/usage", query={"by": by, "since": moment(since), "until": moment(until)})
     rows, groups = answer["rows"], tuple(answer["by"])
     if as_json:
         print_json(rows)
@@ -51,9 +54,13 @@ def list_limits(config: Config = None, as_json: Json = False) -> None:
 def show_limit(
     name: Annotated[str, typer.Argument(help="The limit's name.")], config: Config = None, as_json: Json = False
 ) -> None:
-    """The live counters of one limit."""
-    found = call(target(config), "GET", "/limits", query={"name": name})["limits"]
-    print_json(found) if as_json else table(LIMIT_COLUMNS, found, empty=f"No counter of '{name}' is live.")
+    """One limit: its rule and its live counters."""
+    found = call(target(config), "GET", at("limits", name))
+    if as_json:
+        print_json(found)
+        return
+    _fields({name: value for name, value in found["rule"].items() if value not in (None, {})})
+    table(LIMIT_COLUMNS, found["limits"], empty="No counter of it is live.")
 
 
 @sessions.command("list")
@@ -73,14 +80,14 @@ def list_sessions(
 @sessions.command("show")
 def show_session(session: Session, config: Config = None, as_json: Json = False) -> None:
     """One session with its limits."""
-    found = call(target(config), "GET", f"/sessions/{session}")
+    found = call(target(config), "GET", at("sessions", session))
     if as_json:
         print_json(found)
         return
-    for name, value in found.items():
-        if name != "limits":
-            say(f"{name:<16} {decimal(value) if isinstance(value, float) else value}")
+    _fields({name: value for name, value in found.items() if name not in ("limits", "denials")})
     table(LIMIT_COLUMNS, found["limits"], empty="No limit counts this session alone.")
+    if found["denials"]:
+        table(("at", "code", "call", "limit"), [_denial(each) for each in found["denials"]], empty="")
 
 
 @sessions.command("pause")
@@ -111,7 +118,7 @@ def search(
     kind: Annotated[str | None, typer.Option(help="held, raised, settled, voided, denied, session, key ...")] = None,
     call_id: Annotated[str | None, typer.Option("--call", help="Rows of this call.")] = None,
     session: Annotated[str | None, typer.Option(help="Rows of this session.")] = None,
-    since: Annotated[str | None, typer.Option(help="Day or instant (UTC).")] = None,
+    since: Annotated[str | None, typer.Option(help="Day, instant (UTC) or such as 7d, 12h ago.")] = None,
     until: Annotated[str | None, typer.Option(help="Day or instant (UTC), not included.")] = None,
     limit: Annotated[int, typer.Option(help="At most so many.")] = 100,
     config: Config = None,
@@ -123,8 +130,8 @@ def search(
         "kind": kind,
         "call": call_id,
         "session": session,
-        "since": since,
-        "until": until,
+        "since": moment(since),
+        "until": moment(until),
         "limit": str(limit),
     }
     rows: list[dict[str, Any]] = call(target(config), "GET", "/audit", query=query)["rows"]
@@ -147,7 +154,8 @@ def verify(config: Config = None, as_json: Json = False) -> None:
             say(f"{each['table']} {each['key']} differs from its ledger rows")
         state = "agree" if found["ok"] else "DO NOT AGREE"
         say(
-            f"{found['rows']} rows in {found['segments']} segments; the chain and the books {state}. Head {found['head'][:16]}…"
+            f"{found['rows']} rows in {found['segments']} segments; the chain and the books {state}."
+            f" Head {found['head'][:16]}…"
         )
     if not found["ok"]:
         raise typer.Exit(FINDING)
@@ -155,5 +163,16 @@ def verify(config: Config = None, as_json: Json = False) -> None:
 
 def _change(session: str, action: str, reason: str, config: Config, *, as_json: bool) -> None:
     body: dict[str, Any] = {"action": action, **({"reason": reason} if reason else {})}
-    found = call(target(config), "POST", f"/sessions/{session}", body=body)
+    found = call(target(config), "POST", at("sessions", session), body=body)
     print_json(found) if as_json else say(f"Session {found['id']} is {found['state']}.")
+
+
+def _fields(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        shown = ", ".join(f"{key} {inner}" for key, inner in value.items()) if isinstance(value, dict) else value
+        say(f"{name:<16} {decimal(shown) if isinstance(shown, float) else shown}")
+
+
+def _denial(denial: dict[str, Any]) -> dict[str, Any]:
+    limit = denial.get("limit") or {}
+    return {**denial, "limit": limit.get("name")}
