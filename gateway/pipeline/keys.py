@@ -17,6 +17,7 @@ class KeyRing:
         self._by_id: dict[str, VirtualKey] = {}
         self._callers: dict[str, Caller] = {}
         self._declared: dict[str, VirtualKey] = {}
+        self._dropped: dict[str, tuple[VirtualKey, KeyState]] = {}
         self._make_caller = make_caller
 
     def caller(self, digest: str) -> Caller | None:
@@ -45,11 +46,16 @@ class KeyRing:
         before, self._declared = self._declared, {key.id: key for key in declared}
         for key in self._declared.values():
             known, said = self._by_id.get(key.id), before.get(key.id)
+            if known is not None and key.id in self._dropped:
+                said, state = self._dropped.pop(key.id)
+                known = replace(known, state=state)
             by_people = known is not None and (said is None or known.state is not said.state)
             keeps = by_people and known is not None and key.state is KeyState.ACTIVE
             self.put(replace(key, state=known.state) if keeps and known is not None else key)
         for key in list(self._by_id.values()):
             if key.origin == "file" and key.id not in self._declared:
+                if (said := before.get(key.id)) is not None:
+                    self._dropped[key.id] = said, key.state
                 self.put(replace(key, state=KeyState.REVOKED))
 
     def forget_callers(self) -> None:

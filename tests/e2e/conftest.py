@@ -23,16 +23,24 @@ LANES = [
 
 
 @pytest.fixture
-def start(tmp_path: Path, clean_upstream: UpstreamProcess) -> Iterator[Start]:
-    """Starts a gateway in front of the scripted upstream; arguments as those of GatewayProcess."""
+def prepare(tmp_path: Path, clean_upstream: UpstreamProcess) -> Start:
+    """Writes the configuration of a gateway in front of the scripted upstream; arguments as those of GatewayProcess."""
+
+    def make(**options: Any) -> GatewayProcess:
+        directory = tmp_path / f"gateway-{len(list(tmp_path.iterdir()))}"
+        directory.mkdir()
+        gateway = GatewayProcess(directory, clean_upstream.base_url, **options)
+        gateway.write()
+        return gateway
+
+    return make
+
+
+@pytest.fixture
+def start(prepare: Start) -> Iterator[Start]:
+    """Starts gateways; they end with the test."""
     with ExitStack() as stack:
-
-        def make(**options: Any) -> GatewayProcess:
-            directory = tmp_path / f"gateway-{len(list(tmp_path.iterdir()))}"
-            directory.mkdir()
-            return stack.enter_context(GatewayProcess(directory, clean_upstream.base_url, **options))
-
-        yield make
+        yield lambda **options: stack.enter_context(prepare(**options))
 
 
 @pytest.fixture(scope="module", params=LANES)

@@ -251,6 +251,13 @@ class GatewayProcess:
             raise AssertionError(f"comptroller {' '.join(arguments)} ended with {ran.code}:\n{ran.out}\n{ran.err}")
         return ran
 
+    def refused_start(self) -> Ran:
+        """What `comptroller serve` says where it must refuse to start."""
+        ran = self.cli("serve", "--config", str(self.config_file), "--port", "0", check=False)
+        assert ran.code != 0, f"it started:\n{ran.out}\n{ran.err}"
+        assert "Traceback" not in ran.err
+        return ran
+
     def output(self) -> str:
         """All that it wrote to standard output and standard error, of all starts."""
         return self.output_file.read_text() if self.output_file.exists() else ""
