@@ -1,8 +1,11 @@
 """Every command in one table of contents."""
 
+from typing import Annotated
+
 import typer
 
 from gateway.cli import books, keys, node, policy
+from gateway.cli.lazy import load
 
 app = typer.Typer(
     name="comptroller",
@@ -12,6 +15,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"comptroller {load('importlib.metadata').version('comptroller')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(node.demo)
 app.command()(node.init)
 app.command()(node.serve)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.api import call
+from gateway.cli.api import at, call
 from gateway.cli.options import Config, Json, target
 from gateway.cli.output import print_json, say, table
 from gateway.core.identity import make_secret
@@ -26,7 +26,7 @@ def generate(as_json: Json = False) -> None:
 
 @app.command()
 def create(
-    name: Annotated[str | None, typer.Option(help="Unique name; made from agent, app or user if left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="Unique name; made from whom it is for if left out.")] = None,
     user: Annotated[str | None, typer.Option(help="Whose key it is.")] = None,
     team: Annotated[str | None, typer.Option(help="Team its calls are booked on.")] = None,
     app_name: Annotated[str | None, typer.Option("--app", help="App that uses it.")] = None,
@@ -41,9 +41,8 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Register a key and print its secret, once."""
-    parts = [part for part in (user, app_name, service, agent) if part]
     body: dict[str, Any] = {
-        "name": name or "-".join(parts) or f"key-{secrets.token_hex(4)}",
+        "name": name,
         "user": user,
         "team": team,
         "app": app_name,
@@ -90,7 +89,7 @@ def revoke(key: Reference, config: Config = None, as_json: Json = False) -> None
 
 
 def _change(key: str, action: str, config: Config) -> dict[str, Any]:
-    return call(target(config), "POST", f"/keys/{key}", body={"action": action})
+    return call(target(config), "POST", at("keys", key), body={"action": action})
 
 
 def _shown_once(key: dict[str, Any], *, as_json: bool) -> None:
@@ -102,4 +101,5 @@ def _shown_once(key: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _told(key: dict[str, Any], what: str, *, as_json: bool) -> None:
-    print_json(key) if as_json else say(f"Key '{key['name']}' is {what}.")
+    shown = {name: value for name, value in key.items() if name != "secret"}
+    print_json(shown) if as_json else say(f"Key '{key['name']}' is {what}.")

@@ -18,22 +18,27 @@ from gateway.settings import Loaded
 from gateway.storage.files import BooksRefused
 
 
-def answer(loaded: Loaded, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
+def answer(
+    loaded: Loaded, method: str, path: str, body: Mapping[str, Any] | None, actor: str
+) -> tuple[int, dict[str, Any]]:
     """(status, JSON object). Ends the command if the books or the policy cannot be opened."""
     try:
-        return asyncio.run(_answer(loaded, method, path, body))
+        return asyncio.run(_answer(loaded, method, path, body, actor))
     except BooksRefused as error:
-        fail(f"{error}\nIf a server runs, set COMPTROLLER_ADMIN_TOKEN so that this command can ask it.", UNAVAILABLE)
+        advice = "If that is a server, name it in COMPTROLLER_URL and its token in COMPTROLLER_ADMIN_TOKEN."
+        fail(f"{error}\n{advice}", UNAVAILABLE)
     except PolicyInvalid as error:
         fail("\n".join(str(finding) for finding in error.findings), FINDING)
 
 
-async def _answer(loaded: Loaded, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
+async def _answer(
+    loaded: Loaded, method: str, path: str, body: Mapping[str, Any] | None, actor: str
+) -> tuple[int, dict[str, Any]]:
     async with opened(loaded, tools=False, log_to=io.BytesIO()) as application:
         token = secrets.token_urlsafe(32)
         application.node.admin_digest = application.node.digest_of(token)
         transport = httpx2.ASGITransport(app=application.asgi)
-        headers = {"authorization": f"Bearer {token}", "x-comptroller-actor": "cli"}
+        headers = {"authorization": f"Bearer {token}", "x-comptroller-actor": actor}
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             reply = await client.request(method, path, headers=headers, json=body)
         found = reply.json()

@@ -6,7 +6,9 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
@@ -15,6 +17,7 @@ from gateway.cli.lazy import load
 
 OK, FINDING, USAGE, UNAVAILABLE = 0, 1, 2, 3
 CELL_WIDTH_MAX = 60
+PATIENCE_S = 2.0
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -22,6 +25,21 @@ def fail(message: str, code: int = USAGE) -> NoReturn:
     """Says what is wrong and ends."""
     print(f"comptroller: {message}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Tells a person at a terminal that work is under way, if it takes long."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    telling = threading.Timer(PATIENCE_S, lambda: print("working ...", file=sys.stderr))
+    telling.daemon = True
+    telling.start()
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 def print_json(value: Any) -> None:
