@@ -21,7 +21,21 @@ p, role:everyone, *, danger*, model:invoke, , deny
 # rows: 5
 """
 POLICY = OPEN_POLICY.replace("\n# rows: 3\n", DENY)
-NAMES = ("spent", "sess", "rater", "parallel", "holder", "money", "huge", "narrow", "gone", "old", "observed", "warned", "flood")
+NAMES = (
+    "spent",
+    "sess",
+    "rater",
+    "parallel",
+    "holder",
+    "money",
+    "huge",
+    "narrow",
+    "gone",
+    "old",
+    "observed",
+    "warned",
+    "flood",
+)
 LIMITS: list[dict[str, Any]] = [
     {"name": "three-calls", "key": "spent", "requests": 3, "window": "day"},
     {"name": "session-tokens", "each": "session", "key": "sess", "tokens": 400},
@@ -240,7 +254,7 @@ def test_calls_at_once_are_transient_and_the_sdk_gets_in_later(gateway, upstream
 
 
 def test_rule_30_room_that_calls_in_flight_hold_is_waited_for(gateway, upstream):
-    upstream.script(contains="slow holder", delay_s=1.0)
+    upstream.script(contains="slow holder", delay_s=0.3)
     with Counted(gateway, "holder") as first, Counted(gateway, "holder") as second:
         thread, found = in_background(first, **ask("slow holder", max_tokens=90))
         upstream.wait_until(lambda stats: stats["in_flight"] == 1)

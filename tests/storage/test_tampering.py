@@ -78,7 +78,8 @@ EDITS = {
     "a segment moved": "UPDATE segments SET first_seq = first_seq + 1 WHERE epoch = 2",
     "a segment marked as dropped": "UPDATE segments SET dropped = 1 WHERE epoch = 1",
     "a cheaper call": "UPDATE calls SET usd_micros = usd_micros - 1 WHERE state = 'settled'",
-    "a call of another": "UPDATE calls SET attribution_id = (SELECT max(id) FROM attributions) WHERE state <> 'voided'",
+    "a call of another": "UPDATE calls SET attribution_id = (SELECT a.id FROM attributions AS a"
+    " WHERE a.id <> calls.attribution_id LIMIT 1) WHERE call_id = 'call_1_settled'",
     "a call of another session": "UPDATE calls SET session_id = 'ses_9' WHERE call_id = 'call_1_voided'",
     "a call given back": "UPDATE calls SET state = 'voided' WHERE call_id = 'call_1_settled'",
     "a call held again": "UPDATE calls SET state = 'held' WHERE call_id = 'call_1_settled'",
