@@ -1,52 +1,78 @@
 """What `comptroller check` looks at: everything that a start checks, without starting."""
 
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from gateway.cli.api import config_path
 from gateway.cli.output import FINDING, OK, print_json, say
 from gateway.cli.without_file import without_file
-from gateway.policy.engine import check
-from gateway.settings import Loaded, SettingsError, load
+from gateway.settings import Finding, Loaded, SettingsError, load
 from gateway.wiring.catalog import catalog_of
-from gateway.wiring.node import policy_source
+from gateway.wiring.policy_files import policy_findings
 from gateway.wiring.prices import DeploymentPrices
 from gateway.wiring.system import SystemClock
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A fault or a warning. Line and column count from 1; 0 where the whole file is meant."""
+
+    fault: bool
+    file: str
+    line: int
+    column: int
+    setting: str
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: " if self.file else ""
+        subject = f"{self.setting}: " if self.setting else ""
+        kind = "" if self.fault else "warning: "
+        return f"{place}{kind}{subject}{self.message}" + (f"\n    {self.hint}" if self.hint else "")
+
+
 def run(config: Path | None, *, as_json: bool) -> int:
     """Returns the exit code."""
-    faults, warnings = findings(config)
+    _, found = look(config)
+    sound = not any(each.fault for each in found)
     if as_json:
-        print_json({"ok": not faults, "faults": faults, "warnings": warnings})
+        print_json({"ok": sound, "findings": [asdict(each) for each in found]})
     else:
-        for fault in faults:
-            say(fault)
-        for warning in warnings:
-            say(f"warning: {warning}")
-        if not faults:
+        for each in found:
+            say(str(each))
+        if sound:
             say("Configuration and policy are sound.")
-    return FINDING if faults else OK
+    return OK if sound else FINDING
 
 
-def findings(config: Path | None) -> tuple[list[str], list[str]]:
-    """(faults, warnings), each as file:line:column and words."""
+def look(config: Path | None) -> tuple[Loaded | None, list[Found]]:
+    """The configuration, if it can be loaded at all, and everything that was found in it and in the policy."""
     path = config_path(config)
     try:
         loaded = without_file(dict(os.environ)) if path is None else load(path, dict(os.environ))
     except SettingsError as error:
-        return [str(finding) for finding in error.findings], []
-    faults = [str(finding) for finding in check(policy_source(loaded), engine=loaded.settings.policy.engine)]
-    return faults, [*(str(warning) for warning in loaded.warnings), *_unpriced(loaded)]
+        return None, [_found(finding, fault=True) for finding in error.findings]
+    faults = [
+        Found(True, str(loaded.resolve(each["path"])), each["line"], each["column"], "", each["message"], each["fix"])
+        for each in policy_findings(loaded)
+    ]
+    warnings = [*loaded.warnings, *_unpriced(loaded)]
+    return loaded, [*faults, *(_found(finding, fault=False) for finding in warnings)]
 
 
-def _unpriced(loaded: Loaded) -> list[str]:
+def _found(finding: Finding, *, fault: bool) -> Found:
+    file = finding.file if finding.line else ""
+    return Found(fault, file, finding.line, finding.column, finding.setting, finding.message, finding.hint)
+
+
+def _unpriced(loaded: Loaded) -> list[Finding]:
     """Models whose every call would be refused for want of a price."""
-    prices: Any = DeploymentPrices(loaded.settings)
+    prices = DeploymentPrices(loaded.settings)
     now_us = SystemClock().now_us()
     return [
-        str(loaded.finding(("models", alias), "has no known price; its calls are refused", "set `price`"))
+        loaded.finding(("models", alias), "has no known price; its calls are refused", "set `price`")
         for alias, model in catalog_of(loaded.settings, 1).models.items()
         if any(prices.rates_for(alias, deployment, now_us) is None for deployment in model.deployments)
     ]

@@ -1,8 +1,9 @@
 """What `comptroller doctor` looks at. Every line says what was found and, where something is wrong, what to do."""
 
+import asyncio
 import os
 import platform
-import socket
+import shutil
 import sqlite3
 import ssl
 import stat
@@ -12,17 +13,21 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from gateway.cli.checking import findings
+from gateway.cli.checking import Found, look
 from gateway.cli.output import FINDING, OK, print_json, say
-from gateway.settings import Loaded, SettingsError, load
+from gateway.cli.reaching import Reach, can_listen, reach
+from gateway.ports import BooksUnavailable
+from gateway.settings import Loaded
 from gateway.storage.files import measure_fsync_ms
+from gateway.storage.reports import SqliteReports
 
+PYTHON_MIN = (3, 11)
 SQLITE_SOUND = (3, 51, 3)
 FSYNC_SLOW_MS = 20.0
 EARLIEST_YEAR = 2026
-REACH_S = 3.0
+AHEAD_S = 60.0
+FREE_BYTES_MIN = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,61 +54,68 @@ def run(config: Path | None, *, as_json: bool) -> int:
 
 def _all(config: Path | None) -> Iterator[Symptom]:
     yield from _versions()
-    yield _clock()
-    faults, _ = findings(config)
-    fix = "" if not faults else faults[0]
-    yield Symptom("configuration", f"{len(faults)} faults" if faults else "sound", not faults, fix)
-    loaded = _loaded(config)
+    loaded, found = look(config)
+    yield from _configuration(found)
     if loaded is None:
+        yield _clock(None)
         return
     books = loaded.resolve(loaded.settings.storage.sqlite_path)
-    yield _fsync(books.parent)
+    yield _clock(books)
+    yield from _disk(books)
     yield from _permissions(books)
+    if books.exists():
+        yield _damage(books)
     yield _port(loaded.settings.server.host, loaded.settings.server.port)
-    for name, provider in loaded.settings.providers.items():
-        if provider.url is not None:
-            yield _reach(f"provider {name}", provider.url)
-
-
-def _loaded(config: Path | None) -> Loaded | None:
-    path = config if config is not None else Path("comptroller.yaml")
-    if not path.exists():
-        return None
-    try:
-        return load(path, dict(_environment()))
-    except SettingsError:
-        return None
-
-
-def _environment() -> dict[str, str]:
-    return dict(os.environ)
+    yield from _others(loaded)
 
 
 def _versions() -> Iterator[Symptom]:
     yield Symptom("comptroller", version("comptroller"), None)
-    python = platform.python_version()
-    yield Symptom(
-        "Python", python, sys.version_info >= (3, 11), "" if sys.version_info >= (3, 11) else "use 3.11 or newer"
-    )
+    fresh = sys.version_info >= PYTHON_MIN
+    yield Symptom("Python", platform.python_version(), fresh, "" if fresh else "use 3.11 or newer")
     sound = sqlite3.sqlite_version_info >= SQLITE_SOUND
     note = "before 3.51.3 two writers could corrupt a WAL; here one connection alone writes and checkpoints"
     yield Symptom("SQLite", sqlite3.sqlite_version, True if sound else None, "" if sound else note)
     yield Symptom("OpenSSL", ssl.OPENSSL_VERSION, None)
 
 
-def _clock() -> Symptom:
-    year = time.gmtime().tm_year
-    ok = year >= EARLIEST_YEAR
-    fix = "" if ok else "set the clock: windows, prices and expiry dates go by it"
-    return Symptom("clock", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), ok, fix)
+def _configuration(found: list[Found]) -> Iterator[Symptom]:
+    faults = [str(each) for each in found if each.fault]
+    first = f"{faults[0]}\n      `comptroller check` lists all" if faults else ""
+    yield Symptom("configuration", f"{len(faults)} faults" if faults else "sound", not faults, first)
+    for each in found:
+        if not each.fault:
+            yield Symptom("configuration", str(each).partition("\n")[0], None, each.hint)
 
 
-def _fsync(directory: Path) -> Symptom:
-    where = directory if directory.exists() else Path()
+def _clock(books: Path | None) -> Symptom:
+    """Against the calendar, and against what was last written here."""
+    now_s = time.time()
+    shown = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_s))
+    fix = "set the clock (NTP): windows, prices and expiry dates go by it"
+    if time.gmtime(now_s).tm_year < EARLIEST_YEAR:
+        return Symptom("clock", shown, False, fix)
+    if books is not None and books.exists() and (ahead_s := books.stat().st_mtime - now_s) > AHEAD_S:
+        return Symptom("clock", f"{shown}, {ahead_s:.0f} s behind the last write to {books}", False, fix)
+    return Symptom("clock", shown)
+
+
+def _disk(books: Path) -> Iterator[Symptom]:
+    """Of the nearest directory that is there: a first start makes the rest."""
+    where = next(parent for parent in books.absolute().parents if parent.is_dir())
+    if not os.access(where, os.W_OK | os.X_OK):
+        yield Symptom(
+            "books", f"{where} cannot be written", False, f"let this user write to {where}, or set storage.url"
+        )
+        return
     taken_ms = measure_fsync_ms(where)
     fast = taken_ms < FSYNC_SLOW_MS
     fix = "" if fast else "every group of calls waits for one fsync: put the books on a faster disk"
-    return Symptom("fsync", f"{taken_ms:.2f} ms in {where}", fast, fix)
+    yield Symptom("fsync", f"{taken_ms:.2f} ms in {where}", fast, fix)
+    free_bytes = shutil.disk_usage(where).free
+    roomy = free_bytes >= FREE_BYTES_MIN
+    fix = "" if roomy else "make room: on a full disk no call is let in"
+    yield Symptom("disk", f"{free_bytes / (1 << 30):.1f} GiB free", roomy, fix)
 
 
 def _permissions(books: Path) -> Iterator[Symptom]:
@@ -111,28 +123,51 @@ def _permissions(books: Path) -> Iterator[Symptom]:
         if path.exists():
             mode = stat.S_IMODE(path.stat().st_mode)
             private = not mode & 0o077
-            yield Symptom(f"permissions of {path.name}", oct(mode), private, "" if private else f"chmod 600 {path}")
+            yield Symptom(f"permissions of {path.name}", f"{mode:04o}", private, "" if private else f"chmod 600 {path}")
+
+
+def _damage(books: Path) -> Symptom:
+    """What SQLite says of the whole file; `comptroller audit verify` says what the books say of themselves."""
+    try:
+        faults = asyncio.run(_faults(books))
+    except BooksUnavailable as error:
+        faults = [str(error)]
+    fix = "restore the database and its .key file from a backup" if faults else ""
+    return Symptom("books", faults[0] if faults else f"{books} is whole", not faults, fix)
+
+
+async def _faults(books: Path) -> list[str]:
+    reports = SqliteReports(books, b"")
+    try:
+        return await reports.damage()
+    finally:
+        await reports.close()
 
 
 def _port(host: str, port: int) -> Symptom:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return Symptom(
-                "port", f"{host}:{port} is not free ({error.strerror})", None, "fine if the server is running"
-            )
-    return Symptom("port", f"{host}:{port} is free")
+    problem = can_listen(host, port)
+    if problem is None:
+        return Symptom("port", f"{host}:{port} is free")
+    return Symptom("port", f"{host}:{port} cannot be taken: {problem}", None, "fine if that is the running server")
 
 
-def _reach(what: str, url: str) -> Symptom:
-    """A TCP connection to a configured address, and nothing more."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname or "", port), REACH_S).close()
-    except OSError as error:
-        return Symptom(what, f"{parts.hostname}:{port} cannot be reached", False, str(error.strerror or error))
-    return Symptom(what, f"{parts.hostname}:{port} answers")
+def _others(loaded: Loaded) -> Iterator[Symptom]:
+    """Providers and tool servers: a TCP connection to the configured address, and nothing more."""
+    for name, provider in loaded.settings.providers.items():
+        if provider.url is not None:
+            yield _reached(f"provider {name}", reach(provider.url))
+    for name, server in loaded.settings.mcp.servers.items():
+        if server.url is not None:
+            yield _reached(f"tool server {name}", reach(server.url))
+        elif server.command:
+            there = shutil.which(server.command[0], path=os.environ.get("PATH")) is not None
+            fix = "" if there else f"install {server.command[0]}, or put it on the PATH of the gateway"
+            found = "its program is there" if there else f"no program {server.command[0]}"
+            yield Symptom(f"tool server {name}", found, there, fix)
+
+
+def _reached(what: str, found: Reach) -> Symptom:
+    if found.problem is None:
+        return Symptom(what, f"{found.address} answers")
+    fix = "check the address, the network and the firewall; calls to it fail until it answers"
+    return Symptom(what, f"{found.address} cannot be reached: {found.problem}", False, fix)

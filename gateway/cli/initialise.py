@@ -1,6 +1,7 @@
 """What `comptroller init` writes: never over a file that is there."""
 
 import secrets
+import shlex
 import stat
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from gateway.settings.sample import sample_yaml
 
 DEFAULTS = Path(__file__).parent.parent / "defaults"
 TOKEN_FILE = "var/admin.token"
+IGNORED = ".gitignore"
 _PRIVATE_DIRECTORY = 0o700
 _PRIVATE_FILE = 0o600
 
@@ -27,6 +29,9 @@ def run(directory: Path, *, as_json: bool) -> int:
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
             (directory / path).write_text(content, encoding="utf-8")
         _write_token(directory / TOKEN_FILE)
+        if not (directory / IGNORED).exists():
+            (directory / IGNORED).write_text("# books, their key and the admin token\n/var/\n", encoding="utf-8")
+            files[Path(IGNORED)] = ""
     except OSError as error:
         fail(f"{error.filename or directory} cannot be written: {error.strerror}", USAGE)
     written = [str(directory / name) for name in (*files, Path(TOKEN_FILE))]
@@ -35,7 +40,7 @@ def run(directory: Path, *, as_json: bool) -> int:
         return OK
     for name in written:
         say(f"wrote {name}")
-    where = "" if directory == Path() else f"cd {directory} && "
+    where = "" if directory == Path() else f"cd {shlex.quote(str(directory))} && "
     say(f"\nNow:\n  {where}comptroller check\n  {where}comptroller serve")
     say("  comptroller keys create --user alice --agent reviewer    # in a second terminal")
     return OK

@@ -34,13 +34,16 @@ def serve(
     port: Port = None,
     server: Annotated[str | None, typer.Option(help="hypercorn or uvicorn.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; more than 1 is not built yet.")] = 1,
+    as_json: Json = False,
 ) -> None:
-    """Serve. Without a configuration, on the embedded default with the providers found in the environment."""
-    raise typer.Exit(load("gateway.cli.serving").run(config, host=host, port=port, server=server, workers=workers))
+    """Serve until told to stop; without a configuration, the providers found in the environment."""
+    run = load("gateway.cli.serving").run
+    raise typer.Exit(run(config, host=host, port=port, server=server, workers=workers, as_json=as_json))
 
 
 def mcp(
     url: Annotated[str | None, typer.Option(help="The gateway; else COMPTROLLER_URL.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Standard output is JSON-RPC in any case.")] = False,
 ) -> None:
     """Stdio front door for MCP clients that speak only stdio. Takes the key from COMPTROLLER_API_KEY."""
     raise typer.Exit(load("gateway.cli.stdio").run(url))

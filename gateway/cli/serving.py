@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from gateway.app import serve
@@ -15,7 +16,9 @@ from gateway.wiring.first_run import FirstRun
 SERVERS = ("hypercorn", "uvicorn")
 
 
-def run(config: Path | None, *, host: str | None, port: int | None, server: str | None, workers: int) -> int:
+def run(
+    config: Path | None, *, host: str | None, port: int | None, server: str | None, workers: int, as_json: bool
+) -> int:
     """Returns the exit code."""
     if server is not None and server not in SERVERS:
         fail(f"'{server}' is no server: choose {' or '.join(SERVERS)}", USAGE)
@@ -25,7 +28,7 @@ def run(config: Path | None, *, host: str | None, port: int | None, server: str 
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     try:
-        return serve(loaded, host=host, port=port, server=server, announce=announce)
+        return serve(loaded, host=host, port=port, server=server, announce=partial(announce, as_json=as_json))
     except (PolicyInvalid, SettingsError) as error:
         fail("\n".join(str(finding) for finding in error.findings), FINDING)
     except BooksRefused as error:
@@ -34,8 +37,12 @@ def run(config: Path | None, *, host: str | None, port: int | None, server: str 
         fail(f"cannot listen on {host or loaded.settings.server.host}: {error.strerror}", UNAVAILABLE)
 
 
-def announce(made: FirstRun, url: str) -> None:
+def announce(made: FirstRun, url: str, *, as_json: bool) -> None:
     """Said once the port is open. Secrets are shown here and nowhere else, once."""
+    if as_json:
+        told = {"url": url, "admin_token": made.admin_token, "virtual_key": made.virtual_key, "models": made.models}
+        print(json.dumps(told), flush=True)
+        return
     print(f"Comptroller serves at {url}", flush=True)
     if made.admin_token is not None:
         print(f"\nAdmin token, shown only now:\n  export COMPTROLLER_ADMIN_TOKEN={made.admin_token}", flush=True)

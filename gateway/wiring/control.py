@@ -8,12 +8,11 @@ from typing import Any
 from gateway.core.denial import time_shown
 from gateway.management.keys import KeyDesk
 from gateway.management.policies import Question, question_context
-from gateway.policy.engine import check, compile_policy, run_tests
-from gateway.policy.findings import Finding, PolicyInvalid
 from gateway.web.control import Control
 from gateway.wiring.catalog import key_limits
 from gateway.wiring.housekeeping import Housekeeper
-from gateway.wiring.node import Node, policy_source
+from gateway.wiring.node import Node
+from gateway.wiring.policy_files import policy_findings, policy_tests
 
 
 def control_of(node: Node, keeper: Housekeeper) -> Control:
@@ -21,12 +20,10 @@ def control_of(node: Node, keeper: Housekeeper) -> Control:
     started_us = node.plane.clock.now_us()
 
     async def policy_check() -> list[dict[str, Any]]:
-        settings = node.loaded.settings.policy
-        findings = await asyncio.to_thread(check, policy_source(node.loaded), engine=settings.engine)
-        return [finding_object(finding) for finding in findings]
+        return await asyncio.to_thread(policy_findings, node.loaded)
 
     async def policy_test() -> list[dict[str, Any]]:
-        return await asyncio.to_thread(policy_tests, node)
+        return await asyncio.to_thread(policy_tests, node.loaded)
 
     async def policy_explain(question: Question) -> dict[str, Any]:
         subjects = frozenset(question.subjects)
@@ -68,26 +65,3 @@ def control_of(node: Node, keeper: Housekeeper) -> Control:
         policy_explain=policy_explain,
         status=status,
     )
-
-
-def policy_tests(node: Node) -> list[dict[str, Any]]:
-    """What tests.yaml on disk expects of the policy on disk. A policy that cannot be loaded fails as one result."""
-    try:
-        policy = compile_policy(policy_source(node.loaded), engine=node.loaded.settings.policy.engine)
-        results = run_tests(policy)
-    except PolicyInvalid as invalid:
-        return [{"passed": False, "finding": finding_object(finding)} for finding in invalid.findings]
-    return [
-        {"passed": result.passed, "finding": None if result.passed else finding_object(result.finding())}
-        for result in results
-    ]
-
-
-def finding_object(finding: Finding) -> dict[str, Any]:
-    return {
-        "path": str(finding.path),
-        "line": finding.line,
-        "column": finding.column,
-        "message": finding.message,
-        "fix": finding.fix,
-    }
