@@ -36,7 +36,9 @@ def create(
     tool: Patterns = None,
     limit: Annotated[list[str] | None, typer.Option(help="Such as usd=5/day (repeat).")] = None,
     expires: Annotated[str | None, typer.Option(help="Day or instant, such as 2027-01-31.")] = None,
-    may_assert_user: Annotated[bool, typer.Option(help="May name its end user, for attribution.")] = False,
+    may_assert_user: Annotated[
+        bool, typer.Option("--may-assert-user", help="May name its end user, for attribution.")
+    ] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:

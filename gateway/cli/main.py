@@ -6,3 +6,7 @@ from gateway.cli.app import app
 def main() -> None:
     """Entry point."""
     app(prog_name="comptroller")
+
+
+if __name__ == "__main__":
+    main()
