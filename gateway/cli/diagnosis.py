@@ -1,6 +1,5 @@
 """What `comptroller doctor` looks at. Every line says what was found and, where something is wrong, what to do."""
 
-import asyncio
 import os
 import platform
 import shutil
@@ -10,6 +9,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +17,8 @@ from pathlib import Path
 from gateway.cli.checking import Found, look
 from gateway.cli.output import FINDING, OK, print_json, say
 from gateway.cli.reaching import Reach, can_listen, reach
-from gateway.ports import BooksUnavailable
 from gateway.settings import Loaded
 from gateway.storage.files import measure_fsync_ms
-from gateway.storage.reports import SqliteReports
 
 PYTHON_MIN = (3, 11)
 SQLITE_SOUND = (3, 51, 3)
@@ -129,19 +127,13 @@ def _permissions(books: Path) -> Iterator[Symptom]:
 def _damage(books: Path) -> Symptom:
     """What SQLite says of the whole file; `comptroller audit verify` says what the books say of themselves."""
     try:
-        faults = asyncio.run(_faults(books))
-    except BooksUnavailable as error:
-        faults = [str(error)]
-    fix = "restore the database and its .key file from a backup" if faults else ""
-    return Symptom("books", faults[0] if faults else f"{books} is whole", not faults, fix)
-
-
-async def _faults(books: Path) -> list[str]:
-    reports = SqliteReports(books, b"")
-    try:
-        return await reports.damage()
-    finally:
-        await reports.close()
+        with closing(sqlite3.connect(f"{books.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.Error as error:
+        said = str(error)
+    whole = said == "ok"
+    fix = "" if whole else "restore the database and its .key file from a backup"
+    return Symptom("books", f"{books} is whole" if whole else f"{books}: {said}", whole, fix)
 
 
 def _port(host: str, port: int) -> Symptom:
