@@ -210,11 +210,15 @@ class Limiter(Protocol):
 
     def top_up(self, hold: Hold, more: Amounts, now_us: int) -> bool: ...
 
+    def lacking(self, hold: Hold, more: Amounts, now_us: int) -> tuple[Shortfall, ...]:
+        """The hard limits that refuse to raise this hold."""
+
     def shrink(self, hold: Hold, less: Amounts) -> None: ...
 
     def settle(self, hold: Hold, posted: Amounts) -> None: ...
 
-    def void(self, hold: Hold) -> None: ...
+    def void(self, hold: Hold, *, written: bool = True) -> None:
+        """Gives a hold back; `written` = it was durable, so a session that it opened stays counted."""
 
     async def freed(self, timeout_s: float) -> bool: ...
 

@@ -15,14 +15,20 @@ from gateway.core.hold import Binding, Hold
 
 class Bound(tuple[Binding, ...]):  # noqa: SLOT001 - a tuple subclass cannot have slots with values
     """`counters` stand in the order of the bindings, None = must be found again. They are right before `until_us`, as
-    long as the limiter's `generation` (reloads, evictions) is the same."""
+    long as the limiter's `generation` (reloads, evictions) is the same; the bindings, as long as its `revision` is."""
 
+    attribution: Attribution
+    session_id: str
+    revision: int
     counters: tuple[Counter, ...] | None
     until_us: int
     generation: int
 
-    def __new__(cls, bindings: Iterable[Binding]) -> Self:
+    def __new__(cls, bindings: Iterable[Binding], attribution: Attribution, session_id: str, revision: int) -> Self:
         made = super().__new__(cls, bindings)
+        made.attribution = attribution
+        made.session_id = session_id
+        made.revision = revision
         made.counters = None
         made.until_us = 0
         made.generation = -1
@@ -37,7 +43,7 @@ class Bound(tuple[Binding, ...]):  # noqa: SLOT001 - a tuple subclass cannot hav
 class OpenHold(Hold):
     """A hold with the counters it lies on; a counter that rolled over since is still the one to release."""
 
-    __slots__ = ("counters", "revision")
+    __slots__ = ("counters",)
 
     def __init__(
         self,
@@ -50,11 +56,9 @@ class OpenHold(Hold):
         warnings: tuple[Shortfall, ...],
         *,
         counters: tuple[Counter, ...],
-        revision: int,
     ) -> None:
         super().__init__(call_id, at_us, attribution, session_id, ask, bindings, warnings)
         self.counters = counters
-        self.revision = revision
 
 
 def opened_hold(hold: Hold) -> OpenHold:

@@ -80,5 +80,7 @@ def network(client: str) -> str:
         address = ipaddress.ip_address(client)
     except ValueError:
         return "unknown"
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     length = 24 if address.version == 4 else 48
     return str(ipaddress.ip_network(f"{address}/{length}", strict=False))

@@ -62,6 +62,7 @@ class SessionRegistry:
         self._ids = ids
         self._by_address: dict[Address, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
+        self._by_key: dict[str, dict[str, LiveSession]] = {}
         self._issued: OrderedDict[tuple[str, bytes], tuple[str, str]] = OrderedDict()
         self.in_flight = 0
 
@@ -73,7 +74,9 @@ class SessionRegistry:
             stored = await self._books.find_session(*address)
             live = self._by_address.get(address)
             if live is None and stored is not None:
-                live = self._take_up(LiveSession(stored, written=True))
+                live = self._by_id.get(stored.id) or self._take_up(LiveSession(stored, written=True))
+                live.session = replace(live.session, mark=stored.mark)
+                self._by_address[address] = live
         if live is not None:
             match continue_session(live.session, rules, now_us, in_flight=live.in_flight):
                 case Continuation.GOES_ON:
@@ -87,10 +90,11 @@ class SessionRegistry:
                 case Continuation.STARTS_AFRESH:
                     self.drop(live)
         fresh = Session(self._ids.new("ses"), key_id, mark, SessionState.OPEN, now_us, now_us, now_us)
-        return self._take_up(LiveSession(fresh, written=False))
+        live = self._by_address[address] = self._take_up(LiveSession(fresh, written=False))
+        return live
 
     async def by_id(self, session_id: str) -> LiveSession | None:
-        """A session by our own id, from memory or the books."""
+        """A session by our own id, from memory or the books. An old one does not become what its mark names."""
         live = self._by_id.get(session_id)
         if live is None:
             stored = await self._books.session(session_id)
@@ -100,7 +104,7 @@ class SessionRegistry:
         return live
 
     def of_key(self, key_id: str) -> list[LiveSession]:
-        return [live for live in self._by_id.values() if live.session.key_id == key_id]
+        return list(self._by_key.get(key_id, {}).values())
 
     def active(self, key_id: str, rules: SessionRules, now_us: int) -> list[LiveSession]:
         """Sessions of a key with a call in flight or within the idle timeout."""
@@ -164,6 +168,10 @@ class SessionRegistry:
 
     def drop(self, live: LiveSession) -> None:
         self._by_id.pop(live.id, None)
+        of_key = self._by_key.get(live.session.key_id, {})
+        of_key.pop(live.id, None)
+        if not of_key:
+            self._by_key.pop(live.session.key_id, None)
         address = (live.session.key_id, live.session.mark.kind, live.session.mark.client_id)
         if self._by_address.get(address) is live:
             del self._by_address[address]
@@ -173,9 +181,8 @@ class SessionRegistry:
         return {"sessions": len(self._by_id), "issued": len(self._issued)}
 
     def _take_up(self, live: LiveSession) -> LiveSession:
-        session = live.session
-        self._by_address[session.key_id, session.mark.kind, session.mark.client_id] = live
         self._by_id[live.id] = live
+        self._by_key.setdefault(live.session.key_id, {})[live.id] = live
         return live
 
 

@@ -4,7 +4,6 @@ What the provider reported is booked as it is; where it reported nothing usable,
 marked as an estimate. A call that cost nothing is voided and gives its request back.
 """
 
-
 from typing import NamedTuple
 
 from gateway.core.ledger import Amounts, CallSettled, CallVoided, Outcome

@@ -8,7 +8,7 @@ import asyncio
 import math
 from dataclasses import replace
 
-from gateway.core.budget import Ask, refusal
+from gateway.core.budget import amounts_by_unit, refusal
 from gateway.core.denial import Code, Denial
 from gateway.core.estimate import token_factor
 from gateway.core.ledger import Amounts, HoldRaised
@@ -49,12 +49,17 @@ class Governor:
         await self._recount()
         if self._meter.bound <= self._trigger:
             return True
-        if self._raising is None:
-            self._raising = asyncio.create_task(self._raise())
-        if self._meter.bound < self.held:
-            return True
-        await asyncio.shield(self._raising)
-        return self._meter.bound < self.held or (self._all_held() and self._meter.events <= self.held)
+        while not self._all_held():
+            before = self.held
+            if self._raising is None:
+                self._raising = asyncio.create_task(self._raise())
+            if self._meter.bound < self.held:
+                return True
+            # What came at once may be more than one slice.
+            await asyncio.shield(self._raising)
+            if self.held == before:
+                return False
+        return self._meter.events <= self.held
 
     async def counted_output(self) -> int:
         """What was streamed, counted: what a stream without a report is booked with."""
@@ -65,8 +70,12 @@ class Governor:
         """Why the stream ends here."""
         now_us = self._plane.clock.now_us()
         hold = self._reserved.hold
-        ask = Ask(self._more(SLICE_USEFUL_MIN), concurrent=0)
-        short = tuple(s for s in self._plane.limiter.shortfalls(hold.bindings, ask, now_us) if s.limit.hard)
+        short = self._plane.limiter.lacking(hold, self._more(SLICE_USEFUL_MIN), now_us)
+        # What this very stream holds is as good as spent: waiting for it would never end.
+        own = amounts_by_unit(hold.ask)
+        short = tuple(
+            replace(s, spent=s.spent + own[s.limit.unit_index], held=s.held - own[s.limit.unit_index]) for s in short
+        )
         if not short and self._unwritten:
             return replace(books_unavailable(), call_id=hold.call_id)
         if not short:

@@ -17,7 +17,6 @@ from gateway.core.record import CallRecord
 _FIELDS = CallRecord._fields
 
 
-
 class BufferedLines:
     """The file that structlog writes to: lines gather until `flush` or until there are many."""
 

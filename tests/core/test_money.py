@@ -45,7 +45,7 @@ def test_amounts_become_exact_micros(amount: str | int | float | Decimal, micros
     [
         "0.0000001",
         0.1 + 0.2,
-        Decimal("1") / 3,
+        Decimal(1) / 3,
         "",
         "five",
         "5 USD",

@@ -1,6 +1,5 @@
 """How much output is held and which cap goes out: never more than the room, never less than useful."""
 
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st

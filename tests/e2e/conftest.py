@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests. `start` makes gateways that end with the test; a module that shares one has its own."""
+"""Fixtures of the end-to-end tests. `start` makes gateways that end with the test; modules that share one have it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

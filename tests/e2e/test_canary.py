@@ -62,8 +62,8 @@ def drive(gateway: GatewayProcess, upstream) -> list[str]:
                 client.models.list()
             except APIStatusError as error:
                 said.append(error.response.text)
-    for body in (json.dumps(ask(PROMPT)).encode()[:-2], json.dumps(ask(PROMPT, n=PROMPT)).encode()):
-        said.append(str(parsed(raw(gateway, post(gateway, body)))))
+    bodies = (json.dumps(ask(PROMPT)).encode()[:-2], json.dumps(ask(PROMPT, n=PROMPT)).encode())
+    said += [str(parsed(raw(gateway, post(gateway, body)))) for body in bodies]
     return said
 
 

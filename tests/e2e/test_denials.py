@@ -1,4 +1,4 @@
-"""Denials as the openai SDK's users meet them: a final one after exactly one request, a transient one cured by waiting."""
+"""Denials as users of the openai SDK meet them: a final one after one request, a transient one cured by waiting."""
 
 import threading
 import time

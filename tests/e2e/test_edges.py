@@ -127,7 +127,7 @@ def test_rule_31_two_different_credentials_are_401(gateway, upstream):
 
 @pytest.mark.parametrize("header", ["x-api-key", "x-goog-api-key", "api-key"])
 def test_the_key_is_taken_from_the_headers_of_other_formats_too(gateway, header):
-    text = [f"POST /v1/chat/completions HTTP/1.1", "host: gateway", f"{header}: {gateway.keys['bob']}"]
+    text = ["POST /v1/chat/completions HTTP/1.1", "host: gateway", f"{header}: {gateway.keys['bob']}"]
     request = "\r\n".join([*text, f"content-length: {len(GOOD)}", "", ""]).encode() + GOOD
     assert parsed(raw(gateway, request)).status == 200
 
@@ -145,7 +145,9 @@ MALFORMED = {
     "null": b"null",
     "duplicate key": GOOD[:-1] + b', "model": "small"}',
     "duplicate key far down": b'{"model":"small","messages":[{"role":"user","content":"a","content":"b"}]}',
-    "duplicate key in other letters": b'{"model":"small","messages":[{"role":"user","\\u0072ole":"system","content":"a"}]}',
+    "duplicate key in other letters": (
+        b'{"model":"small","messages":[{"role":"user","\\u0072ole":"system","content":"a"}]}'
+    ),
     "NaN": b'{"model":"small","messages":[{"role":"user","content":"a"}],"temperature":NaN}',
     "Infinity": b'{"model":"small","messages":[{"role":"user","content":"a"}],"temperature":Infinity}',
     "1e999": b'{"model":"small","messages":[{"role":"user","content":"a"}],"temperature":1e999}',
@@ -162,7 +164,9 @@ MALFORMED = {
     "no model": b'{"messages":[{"role":"user","content":"a"}]}',
     "no messages": b'{"model":"small"}',
     "messages of the wrong kind": b'{"model":"small","messages":"hello"}',
-    "two different caps": b'{"model":"small","messages":[{"role":"user","content":"a"}],"max_tokens":1,"max_completion_tokens":2}',
+    "two different caps": (
+        b'{"model":"small","messages":[{"role":"user","content":"a"}],"max_tokens":1,"max_completion_tokens":2}'
+    ),
     "a negative cap": b'{"model":"small","messages":[{"role":"user","content":"a"}],"max_tokens":-1}',
     "a cap that is text": b'{"model":"small","messages":[{"role":"user","content":"a"}],"max_tokens":"10"}',
     "n of a million": b'{"model":"small","messages":[{"role":"user","content":"a"}],"n":1000000}',
@@ -197,7 +201,9 @@ def test_rule_7_other_fields_pass_through_in_both_directions(gateway, upstream):
 
 
 def test_a_body_above_the_bound_is_413_before_it_is_read(gateway, upstream):
-    answer = parsed(raw(gateway, head("POST", "/v1/chat/completions", gateway.keys["alice"], "content-length: 99999999")))
+    answer = parsed(
+        raw(gateway, head("POST", "/v1/chat/completions", gateway.keys["alice"], "content-length: 99999999"))
+    )
     assert (answer.status, answer.code) == (413, "request_too_large")
     assert upstream.log() == []
 

@@ -70,7 +70,7 @@ async def mcp(
     url = gateway.base_url.removesuffix("/v1") + "/mcp"
     async with httpx2.AsyncClient(headers=headers, timeout=30.0) as http:
         transport = streamable_http_client(url, http_client=http)
-        async with Client(transport, mode=mode, cache=None) as client:  # type: ignore[arg-type]
+        async with Client(transport, mode=mode, cache=None) as client:
             yield client
 
 

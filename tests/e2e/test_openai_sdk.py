@@ -12,7 +12,10 @@ from tests.support.gateway import ALICE, BOB, GatewayProcess
 
 pytestmark = pytest.mark.xdist_group("e2e-sdk")
 
-PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 LOOKUP = {
     "type": "function",
     "function": {"name": "lookup", "parameters": {"type": "object", "properties": {"query": {"type": "string"}}}},
@@ -60,7 +63,9 @@ def test_a_plain_call_is_answered_and_booked_as_the_provider_reported(gateway, u
 
 
 def test_client_headers_do_not_reach_the_provider(gateway, upstream):
-    with sdk(gateway, default_headers={"x-secret-of-the-client": "1", "openai-organization": "org-of-client"}) as client:
+    with sdk(
+        gateway, default_headers={"x-secret-of-the-client": "1", "openai-organization": "org-of-client"}
+    ) as client:
         client.chat.completions.create(**ask())
     (row,) = upstream.log()
     names = {name.lower() for name, _ in row.headers}
@@ -87,7 +92,9 @@ def test_a_stream_comes_whole_with_usage_only_if_asked_for(gateway, upstream, in
 def test_tools_are_passed_on_and_called(gateway, upstream):
     with sdk(gateway) as client:
         reply = client.chat.completions.create(**ask(model="mock-tool", tools=[LOOKUP]))
-        first = client.chat.completions.create(**ask(model="mock-tool", tools=[LOOKUP], tool_choice="auto"), stream=True)
+        first = client.chat.completions.create(
+            **ask(model="mock-tool", tools=[LOOKUP], tool_choice="auto"), stream=True
+        )
         streamed = [call for chunk in first for choice in chunk.choices for call in choice.delta.tool_calls or ()]
     (call,) = reply.choices[0].message.tool_calls
     assert (call.function.name, call.function.arguments) == ("lookup", '{"query": "x"}')

@@ -1,4 +1,4 @@
-"""Two hundred calls at once against a limit with room for exactly twenty: never one more, never one less, on all lanes."""
+"""Two hundred calls at once against a limit with room for exactly twenty: never one more or less, on all lanes."""
 
 import asyncio
 import json
@@ -16,9 +16,9 @@ from tests.support.gateway import GatewayProcess
 RACERS, ROOM = 200, 20
 PROMPT = "x" * 200
 
-# What one call holds and costs, to the token. What PROMPT holds is learned first, the upstream then reports exactly that:
-# nothing is given back at settlement (but a micro-USD by which a bound on money is rounded up), so there is room for
-# twenty and no more.
+# What one call holds and costs, to the token. What PROMPT holds is learned first, the upstream then reports just
+# that: nothing is given back at settlement (but a micro-USD by which a bound on money is rounded up), so there is room
+# for twenty and no more.
 OUTPUT = 50
 
 

@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 from openai import APIStatusError, AsyncOpenAI, DefaultHttpxClient, OpenAI
@@ -184,7 +184,7 @@ class Counted:
         self._http = DefaultHttpxClient(event_hooks={"request": [self._sent]})
         self._sdk = sdk(gateway, key, http_client=self._http, **options)
 
-    def __enter__(self) -> "Counted":
+    def __enter__(self) -> Self:
         self.client = self._sdk.__enter__()
         return self
 

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from gateway.cli.main import main
 
+from gateway.cli.main import main
 from tests.tidy.test_docs import code_in, documents
 
 SHOWN = re.compile(r"(?:^|[\s/$|(])comptroller((?: [a-z][a-z-]*)+)(?=[\s`;|)/]|$)")

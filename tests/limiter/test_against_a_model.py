@@ -1,0 +1,299 @@
+"""The limiter against a plain model: no overspend, no false denial, in any order of calls, settlements, reloads,
+evictions, loads that race with them, and windows that end meanwhile.
+
+The model keeps every call in a list and sums it up for each question. The limiter must agree with it at every step: on
+each admission, and on what each counter says.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gateway.core.attribution import Attribution
+from gateway.core.budget import Ask, amount_of
+from gateway.core.hold import Hold
+from gateway.core.ledger import Amounts
+from gateway.core.limit import Action, Limit, Mode, Unit
+from gateway.core.window import WindowKind, bounds, parse
+from gateway.limiter.memory import MemoryLimiter
+from gateway.ports import BooksUnavailable
+from tests.limiter.listed_books import ListedBooks, settled, terms
+
+START_US = 1_795_521_600_000_000
+SECOND_US = 1_000_000
+CALLERS = (
+    Attribution("key_1", "one", user="alice", team="a", model="m", model_tier="premium", roles=("contractor",)),
+    Attribution("key_1", "one", user="alice", team="a", model="n", roles=("contractor",)),
+    Attribution("key_2", "two", user="bob", team="a", model="m", model_tier="premium"),
+    Attribution("key_3", "three"),
+)
+SESSIONS = ("ses_1", "ses_2", "ses_3")
+
+
+def of(**fields: object) -> dict[str, object]:
+    return fields
+
+
+# Every limit with what a reload may turn it into: another amount, another window, another selection, another action.
+VARIANTS = {
+    "session": [of(each="session", window="session", amount=100), of(each="session", window="session", amount=40)],
+    "user": [of(each="user", window="day", amount=150), of(each="user", window="hour", amount=150)],
+    "minute": [of(window="minute", amount=120), of(window="minute", amount=120, mode=Mode.OBSERVE)],
+    "rolling": [of(each="user", window="60m", amount=130), of(each="user", window="5h", amount=130)],
+    "team": [
+        of(where=(("team", "a"),), window="total", amount=300),
+        of(where=(("team", "a"), ("model", "m")), window="total", amount=300),
+    ],
+    "role": [of(where=(("role", "contractor"),), window="week", amount=90, overrides=(("model:n", 200),))],
+    "money": [of(unit=Unit.USD, window="day", amount=400), of(unit=Unit.USD, window="day", amount=200)],
+    "output": [of(unit=Unit.OUTPUT_TOKENS, each="session", window="hour", amount=60)],
+    "uncached": [of(unit=Unit.UNCACHED_TOKENS, window="5h", amount=200)],
+    "requests": [of(unit=Unit.REQUESTS, each="user", window="day", amount=9)],
+    "tools": [of(unit=Unit.TOOL_CALLS, each="session", window="session", amount=3)],
+    "parallel": [
+        of(unit=Unit.CONCURRENT, window="total", amount=3),
+        of(unit=Unit.CONCURRENT, window="total", amount=2),
+    ],
+    "warned": [of(window="day", amount=50, action=Action.WARN)],
+}
+
+
+def made(name: str, number: int) -> Limit:
+    fields = {"unit": Unit.TOKENS, **VARIANTS[name][number % len(VARIANTS[name])]}
+    return Limit(name, window=parse(str(fields.pop("window"))), **fields)  # type: ignore[arg-type]
+
+
+@dataclass
+class Call:
+    at_us: int
+    caller: Attribution
+    session_id: str
+    held: Ask
+    hold: Hold
+    posted: Amounts | None = None
+
+
+class AgainstAModel(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.books = ListedBooks()
+        self.now_us = START_US
+        self.limiter = MemoryLimiter(self.books, terms, self.now_us)
+        self.limits: tuple[Limit, ...] = ()
+        self.calls: list[Call] = []
+        self.used: set[str] = set()
+        self.tasks: list[asyncio.Task[None]] = []
+
+    @initialize(chosen=st.dictionaries(st.sampled_from(sorted(VARIANTS)), st.integers(0, 1), min_size=3))
+    def begin(self, chosen: dict[str, int]) -> None:
+        self.reload(chosen)
+
+    @rule(chosen=st.dictionaries(st.sampled_from(sorted(VARIANTS)), st.integers(0, 1)))
+    def reload(self, chosen: dict[str, int]) -> None:
+        self.limits = tuple(made(name, number) for name, number in chosen.items())
+        self.limiter.configure(self.limits, {}, self.now_us)
+
+    @rule(
+        caller=st.sampled_from(CALLERS),
+        session_id=st.sampled_from(SESSIONS),
+        prompt=st.integers(0, 60),
+        output=st.integers(0, 60),
+        tool_calls=st.integers(0, 1),
+    )
+    def call(self, caller: Attribution, session_id: str, prompt: int, output: int, tool_calls: int) -> None:
+        ask = Ask(Amounts(prompt, output, 0, prompt + 3 * output, 1, tool_calls))
+        self._start(self._call(caller, session_id, ask))
+
+    async def _call(self, caller: Attribution, session_id: str, ask: Ask) -> None:
+        bindings = self.limiter.bindings(caller, session_id)
+        try:
+            await self.limiter.load(bindings, session_id, self.now_us, fresh_session=session_id not in self.used)
+        except BooksUnavailable:
+            return
+        self._compare(caller, session_id)
+        rooms = {room.draw: room.left for room in self.limiter.rooms(bindings, self.now_us)}
+        fits = all(
+            not (asked := amount_of(limit.unit, ask)) or asked <= self._left(limit, caller, session_id)
+            for limit in self.limits
+            if limit.hard and limit.binds(caller, session_id)
+        )
+        taken = self.limiter.reserve(f"call_{len(self.calls)}", caller, session_id, bindings, ask, self.now_us)
+        if isinstance(taken, Hold):
+            assert fits, "a call was let in that does not fit"
+            self.calls.append(Call(self.now_us, caller, session_id, ask, taken))
+            self.used.add(session_id)
+        else:
+            assert not fits, "a call was refused that fits"
+            for short in taken:
+                assert (
+                    short.asked > short.amount - short.spent - short.held == self._left(short.limit, caller, session_id)
+                )
+        assert all(isinstance(left, int) for left in rooms.values())
+
+    @precondition(lambda self: self._in_flight())
+    @rule(data=st.data(), share=st.integers(0, 130), cached=st.integers(0, 5))
+    def settle(self, data: st.DataObject, share: int, cached: int) -> None:
+        """With less than was held, or with more: an overrun."""
+        call = data.draw(st.sampled_from(self._in_flight()))
+        held = call.held.amounts
+        posted = Amounts(
+            held.input_tokens * share // 100,
+            held.output_tokens * share // 100,
+            min(cached, held.input_tokens * share // 100),
+            held.usd_micros * share // 100,
+            1,
+            held.tool_calls,
+        )
+        call.posted = posted
+        self.limiter.settle(call.hold, posted)
+        self.books.post(settled(call.hold.call_id, call.hold.at_us, call.session_id, call.caller, posted))
+        self.limiter.settle(call.hold, posted)  # ends once, however often it is said
+
+    @precondition(lambda self: self._in_flight())
+    @rule(data=st.data())
+    def void(self, data: st.DataObject) -> None:
+        call = data.draw(st.sampled_from(self._in_flight()))
+        call.posted = Amounts()
+        self.limiter.void(call.hold)
+
+    @precondition(lambda self: self._in_flight())
+    @rule(data=st.data(), output=st.integers(0, 40), keep=st.booleans())
+    def top_up(self, data: st.DataObject, output: int, *, keep: bool) -> None:
+        call = data.draw(st.sampled_from(self._in_flight()))
+        more = Amounts(output_tokens=output, usd_micros=3 * output)
+        # A counter that the reload brought is there once the call's limits were used again.
+        if self.books.slow or self._run(self._loaded(call)):
+            return
+        lacking = self.limiter.lacking(call.hold, more, self.now_us)
+        granted = self.limiter.top_up(call.hold, more, self.now_us)
+        assert granted == (not lacking)
+        if granted:
+            call.held = replace(call.held, amounts=call.held.amounts.plus(more))
+            for binding in call.hold.bindings:
+                if binding.hard and binding.draw is not None and amount_of(binding.limit.unit, Ask(more)):
+                    window = self._window(binding.limit, call.at_us)
+                    assert self._sum(binding.limit, call.caller, call.session_id, window) <= binding.amount
+            if not keep:
+                self.limiter.shrink(call.hold, more)
+                call.held = replace(call.held, amounts=Amounts(*[a - b for a, b in self._pairs(call, more)]))
+
+    @rule(seconds=st.sampled_from([1, 20, 61, 700, 3_601, 20_000, 86_400, 700_000]))
+    @precondition(lambda self: not self.tasks)
+    def wait(self, seconds: int) -> None:
+        self.now_us += seconds * SECOND_US
+
+    @rule(idle_s=st.sampled_from([0, 60]))
+    def sweep(self, idle_s: int) -> None:
+        self.limiter.sweep(self.now_us, idle_s * SECOND_US - 1)
+
+    @rule()
+    def books_are_slow(self) -> None:
+        self.books.be_slow()
+
+    @rule(broken=st.booleans(), cancelled=st.booleans())
+    def books_answer(self, *, broken: bool, cancelled: bool) -> None:
+        if cancelled and self.tasks:
+            self.tasks[0].cancel()
+        self.books.broken = broken
+        self.books.answer()
+        self._run(self._finish())
+        self.books.broken = False
+
+    @invariant()
+    def what_is_in_memory_agrees(self) -> None:
+        for caller in CALLERS:
+            for session_id in SESSIONS:
+                self._compare(caller, session_id)
+
+    def teardown(self) -> None:
+        try:
+            self._end()
+        finally:
+            self.loop.close()
+
+    def _end(self) -> None:
+        self.books.answer()
+        self._run(self._finish())
+        for call in self._in_flight():
+            self.limiter.void(call.hold)
+            call.posted = Amounts()
+        assert all(view.held == 0 for view in self.limiter.views(self.now_us))
+        for caller in CALLERS:
+            for session_id in SESSIONS:
+                self._run(self._load(caller, session_id))
+                self._compare(caller, session_id)
+
+    def _compare(self, caller: Attribution, session_id: str) -> None:
+        for view in self.limiter.view(self.limiter.bindings(caller, session_id), self.now_us):
+            limit = next(limit for limit in self.limits if limit.name == view.name)
+            window = self._window(limit, self.now_us)
+            total = self._sum(limit, caller, session_id, window)
+            assert (view.name, view.spent + view.held) == (limit.name, total)
+            assert view.limit == limit.amount_for(caller, session_id)
+
+    def _left(self, limit: Limit, caller: Attribution, session_id: str) -> int:
+        used = self._sum(limit, caller, session_id, self._window(limit, self.now_us))
+        return limit.amount_for(caller, session_id) - used
+
+    @staticmethod
+    def _window(limit: Limit, at_us: int) -> tuple[int, int]:
+        return (0, 1 << 62) if limit.unit is Unit.CONCURRENT else bounds(limit.window, limit.timezone, at_us)
+
+    def _sum(self, limit: Limit, caller: Attribution, session_id: str, window: tuple[int, int]) -> int:
+        """Posted and held of all calls on the same counter, by going through them."""
+        total = 0
+        for call in self.calls:
+            if not limit.binds(call.caller, call.session_id):
+                continue
+            if limit.scope(call.caller, call.session_id) != limit.scope(caller, session_id):
+                continue
+            inside = window[0] <= call.at_us < window[1]
+            if call.posted is None and (inside or limit.window.kind is WindowKind.ROLLING):
+                total += amount_of(limit.unit, call.held)
+            elif call.posted is not None and inside:
+                total += amount_of(limit.unit, Ask(call.posted, concurrent=0))
+        return total
+
+    def _in_flight(self) -> list[Call]:
+        return [call for call in self.calls if call.posted is None]
+
+    @staticmethod
+    def _pairs(call: Call, more: Amounts) -> list[tuple[int, int]]:
+        had = call.held.amounts
+        return [(getattr(had, name), getattr(more, name)) for name in Amounts.__slots__]
+
+    async def _loaded(self, call: Call) -> bool:
+        await self._load(call.caller, call.session_id)
+        return not call.hold.open
+
+    async def _load(self, caller: Attribution, session_id: str) -> None:
+        bindings = self.limiter.bindings(caller, session_id)
+        await self.limiter.load(bindings, session_id, self.now_us, fresh_session=False)
+
+    def _start(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        async def begin() -> None:
+            self.tasks.append(asyncio.ensure_future(coroutine))
+            await asyncio.sleep(0)
+
+        self._run(begin())
+        if not self.books.slow:
+            self._run(self._finish())
+
+    async def _finish(self) -> None:
+        tasks, self.tasks = self.tasks, []
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
+                raise outcome
+
+    def _run(self, coroutine: object) -> object:
+        return self.loop.run_until_complete(coroutine)  # type: ignore[arg-type]
+
+
+AgainstAModel.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+TestAgainstAModel = AgainstAModel.TestCase
