@@ -37,9 +37,8 @@ def half_up(tokens: int, usd_per_mtok: float) -> int:
 
 
 def price(model: str, usage: dict[str, Any]) -> int:
-    prices: dict[str, Any] = {"mock-ok": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}, "dear": DEAR, "odd": ODD}[
-        model
-    ]
+    known: dict[str, Any] = {"mock-ok": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}, "dear": DEAR, "odd": ODD}
+    rates = known[model]
     cached = usage["prompt_tokens_details"]["cached_tokens"]
     return (
         half_up(usage["prompt_tokens"] - cached, rates["input_usd_per_mtok"])
