@@ -78,7 +78,7 @@ class SqliteBooks:
             raise
         writer = Writer(connection, key, pseudonyms, found.head, found.opening, found.segment)
         writer.start()
-        return cls(lock, connection, writer, pseudonyms, SqliteReports(path, key), key, found.orphans)
+        return cls(lock, connection, writer, pseudonyms, SqliteReports(path, key, writer.caught_up), key, found.orphans)
 
     async def close(self) -> bool:
         """Writes what waits, seals the segment, lets go of the file. Returns whether everything could be written."""

@@ -1,8 +1,11 @@
 """What people ask of the books, on connections of its own that cannot write: see `gateway.ports.Reports`."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import aiosqlite
 import orjson
 
 from gateway.core.identity import ABSENT
@@ -44,19 +47,33 @@ WHERE j.subject = ?1 AND j.kind IN ('held', 'denied')
 
 
 class SqliteReports:
-    """See `gateway.ports.Reports`."""
+    """See `gateway.ports.Reports`.
 
-    def __init__(self, path: Path, install_key: bytes) -> None:
+    `caught_up` waits for what the writer of this process has queued: a reply does not wait for its settlement (rule 9),
+    but whoever asks after the reply must find it booked.
+    """
+
+    def __init__(
+        self, path: Path, install_key: bytes, caught_up: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._readers = Readers(path)
         self._install_key = install_key
+        self._caught_up = caught_up
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[aiosqlite.Connection]:
+        if self._caught_up is not None:
+            await self._caught_up()
+        async with self._readers.snapshot() as connection:
+            yield connection
 
     async def usage(self, by: tuple[str, ...], since_us: int | None, until_us: int | None) -> list[UsageRow]:
-        async with self._readers.snapshot() as connection:
+        async with self._snapshot() as connection:
             return await usage(connection, by, since_us, until_us)
 
     async def sessions(self, *, key_id: str | None, state: str | None, limit: int) -> list[SessionRow]:
         """Last active first."""
-        async with self._readers.snapshot() as connection:
+        async with self._snapshot() as connection:
             rows = list(await connection.execute_fetchall(SELECT_SESSIONS, (key_id, state, limit)))
             reasons = [row["reason"] for row in rows]
             attributions = {row["attribution_id"] for row in rows if row["attribution_id"] is not None}
@@ -81,7 +98,7 @@ class SqliteReports:
         return found
 
     async def call(self, call_id: str) -> CallRow | None:
-        async with self._readers.snapshot() as connection:
+        async with self._snapshot() as connection:
             rows = list(await connection.execute_fetchall(SELECT_CALL, (call_id,)))
             if not rows:
                 return None
@@ -106,7 +123,7 @@ class SqliteReports:
         )
 
     async def audit(self, search_for: AuditSearch) -> list[AuditRow]:
-        async with self._readers.snapshot() as connection:
+        async with self._snapshot() as connection:
             return await search(connection, search_for)
 
     async def verify(self) -> Verification:

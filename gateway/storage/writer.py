@@ -130,6 +130,11 @@ class Writer:
         self._put(TotalsRead(asks, done))
         return await done
 
+    async def caught_up(self) -> None:
+        """Whatever was queued before this is in the file when this returns, as far as it can be written now."""
+        with suppress(BooksUnavailable):
+            await self.totals([])
+
     async def close(self) -> bool:
         """Writes what waits and seals the segment. Returns whether all of it could be written."""
         self._closed = True

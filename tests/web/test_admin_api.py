@@ -42,7 +42,7 @@ async def test_refusals_of_the_token_are_counted(node: Opened) -> None:
         await node.client.get("/api/v1/keys", headers={"authorization": "Bearer wrong"})
     node.plane.refusals.flush(node.plane.clock.now_us() + 60_000_000)
     rows = (await node.admin("GET", "/api/v1/audit?kind=refusals")).json()["rows"]
-    assert [row["doc"]["count"] for row in rows] == [3]
+    assert sum(row["doc"]["count"] for row in rows) == 3
 
 
 STORY: tuple[tuple[str, str, Any, int], ...] = (
