@@ -6,6 +6,7 @@ Rule: a port offers what a station needs as one operation (hold, settle, void), 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
+from gateway.core.alert import Alert
 from gateway.core.attribution import Attribution
 from gateway.core.budget import Ask, Shortfall
 from gateway.core.catalog import Deployment, PricedRates
@@ -15,6 +16,7 @@ from gateway.core.hold import Binding, CounterView, Hold, Summary
 from gateway.core.identity import VirtualKey
 from gateway.core.ledger import Amounts, Entry
 from gateway.core.limit import Limit
+from gateway.core.outbox import OutboxEntry
 from gateway.core.record import CallRecord
 from gateway.core.report import (
     AuditRow,
@@ -45,7 +47,7 @@ class Books(Protocol):
         A caller that is cancelled while waiting must assume that the entries were written.
         """
 
-    def post(self, *entries: Entry) -> None:
+    def post(self, *entries: Entry | OutboxEntry) -> None:
         """Queues entries that must not get lost (settlements); they are written as soon as the store can, in order."""
 
     @property
@@ -237,3 +239,9 @@ class Telemetry(Protocol):
     """Told once about every call that ended or was refused; never waits, never raises."""
 
     def finished(self, record: CallRecord) -> None: ...
+
+
+class Alerts(Protocol):
+    """Tells the operator what nobody asked about; never waits, never raises. Floods are summed, the rest is durable."""
+
+    def post(self, alert: Alert) -> None: ...

@@ -11,7 +11,7 @@ from gateway.pipeline.background import Background
 from gateway.pipeline.keys import KeyRing
 from gateway.pipeline.refusals import RefusalMeter
 from gateway.pipeline.sessions import SessionRegistry
-from gateway.ports import Books, Clock, Ids, Limiter, Policy, Prices, Provider, Telemetry, Tokens
+from gateway.ports import Alerts, Books, Clock, Ids, Limiter, Policy, Prices, Provider, Telemetry, Tokens
 
 TOOL_FORMS_KEPT = 20_000
 
@@ -31,6 +31,7 @@ class Plane:
     sessions: SessionRegistry
     refusals: RefusalMeter
     telemetry: Telemetry
+    alerts: Alerts
     clock: Clock
     ids: Ids
     pace: Pace

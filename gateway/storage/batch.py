@@ -23,6 +23,7 @@ from gateway.core.ledger import (
     Refusals,
     SessionChanged,
 )
+from gateway.core.outbox import AlertCounted, AlertRaised, DeliveryTried, OutboxEntry
 from gateway.core.session import SessionState
 from gateway.core.usage import Usage
 from gateway.storage import journal
@@ -60,7 +61,7 @@ class NameErased:
     ids: tuple[str, ...]
 
 
-Written = Entry | MetaSaved | OrphanSettled | NameErased
+Written = Entry | OutboxEntry | MetaSaved | OrphanSettled | NameErased
 
 
 class OpenCall(NamedTuple):
@@ -124,6 +125,9 @@ class Batch:
             MetaSaved: self._remember,
             OrphanSettled: self._settle_orphan,
             NameErased: self._erase,
+            AlertRaised: self._raise_alert,
+            AlertCounted: self._count_alert,
+            DeliveryTried: self._deliver,
         }
 
     @property
@@ -181,6 +185,9 @@ class Batch:
             _json(rows.get("session_opens")),
             _json(rows.get("keys")),
             _json(rows.get("meta")),
+            _json(rows.get("alerts")),
+            _json(rows.get("alert_counts")),
+            _json(rows.get("deliveries")),
         )
 
     def _write(self, at_us: int, kind: str, subject: str, doc: str) -> int:
@@ -315,6 +322,18 @@ class Batch:
 
     def _remember(self, entry: MetaSaved) -> None:
         self._row("meta", (entry.name, entry.value))
+
+    def _raise_alert(self, entry: AlertRaised) -> None:
+        alert, doc = entry.alert, journal.alert(entry, self._pseudonyms, self._names)
+        row = (entry.alert_id, alert.at_us, alert.kind, alert.severity, doc, entry.due_us, entry.channels)
+        self._row("alerts", row)
+
+    def _count_alert(self, entry: AlertCounted) -> None:
+        self._row("alert_counts", (entry.alert_id, entry.count, entry.last_at_us))
+
+    def _deliver(self, entry: DeliveryTried) -> None:
+        outcome = (entry.state, entry.attempts, entry.due_us, entry.error)
+        self._row("deliveries", (entry.alert_id, entry.channel, *outcome))
 
     def _erase(self, entry: NameErased) -> None:
         doc = {"action": "name.erase", "actor": self._pseudonyms.hide(entry.actor, None, self._names)}

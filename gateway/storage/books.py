@@ -13,6 +13,7 @@ import orjson
 from gateway.core.attribution import Attribution
 from gateway.core.identity import VirtualKey
 from gateway.core.ledger import Entry
+from gateway.core.outbox import OutboxEntry
 from gateway.core.report import Totals, TotalsAsk
 from gateway.core.session import Session
 from gateway.storage import database, stored
@@ -92,7 +93,7 @@ class SqliteBooks:
     async def commit(self, *entries: Entry) -> None:
         await self._writer.commit(entries)
 
-    def post(self, *entries: Entry) -> None:
+    def post(self, *entries: Entry | OutboxEntry) -> None:
         self._writer.post(entries)
 
     @property

@@ -17,6 +17,7 @@ from gateway.core.ledger import (
     Refusals,
     SessionChanged,
 )
+from gateway.core.outbox import AlertRaised
 from gateway.storage.pseudonyms import NameRow, Pseudonyms, Recorded
 
 HELD = "held"
@@ -166,3 +167,10 @@ def key_document(saved: VirtualKey) -> str:
         "created_at_us": saved.created_at_us,
     }
     return text(fields)
+
+
+def alert(entry: AlertRaised, pseudonyms: Pseudonyms, names: dict[str, NameRow]) -> str:
+    """The document of an outbox row, which is no row of the journal but holds no names either."""
+    said = entry.alert
+    shown = {"subject": said.subject, "text": said.text, "facts": dict(said.facts), "dedupe": entry.dedupe}
+    return text(pseudonyms.hide(shown, said.attribution, names))

@@ -53,9 +53,7 @@ class SqliteReports:
     but whoever asks after the reply must find it booked.
     """
 
-    def __init__(
-        self, path: Path, install_key: bytes, caught_up: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
+    def __init__(self, path: Path, install_key: bytes, caught_up: Callable[[], Awaitable[None]] | None = None) -> None:
         self._readers = Readers(path)
         self._install_key = install_key
         self._caught_up = caught_up

@@ -107,6 +107,7 @@ class Housekeeper:
         plane.sessions.sweep(plane.catalog.sessions, now_us)
         node.limiter.sweep(now_us, COUNTER_IDLE_US)
         plane.refusals.flush(now_us)
+        node.alerts.flush(now_us)
         node.metrics.sessions.set(plane.sessions.counts()["sessions"])
         node.metrics.counters.set(len(node.limiter.views(now_us)))
         node.metrics.behind.set(1 if node.books.behind else 0)

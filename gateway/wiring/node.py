@@ -19,6 +19,7 @@ from gateway.core.identity import KeyState, VirtualKey, secret_digest
 from gateway.core.pace import Pace
 from gateway.core.tool_name import ToolNames
 from gateway.limiter.memory import MemoryLimiter
+from gateway.pipeline.alerting import AlertDesk, AlertRules
 from gateway.pipeline.authorize import principal_attributes
 from gateway.pipeline.background import Background
 from gateway.pipeline.keys import KeyRing
@@ -65,6 +66,7 @@ class Node:
     plane: Plane
     books: SqliteBooks
     limiter: MemoryLimiter
+    alerts: AlertDesk
     policy: PolicyEngine
     metrics: Metrics
     lines: BufferedLines
@@ -150,6 +152,7 @@ async def _node_on(
 ) -> Node:
     settings = loaded.settings
     ids, metrics = RandomIds(), Metrics()
+    alerts = AlertDesk(books, ids, AlertRules())
     limiter = MemoryLimiter(books, books.recorded_terms, started_us)
     upstreams: list[Upstream] = []
     plane = Plane(
@@ -164,6 +167,7 @@ async def _node_on(
         sessions=SessionRegistry(books, ids),
         refusals=RefusalMeter(books.post),
         telemetry=Observer(structlog.get_logger(), metrics),
+        alerts=alerts,
         clock=clock,
         ids=ids,
         pace=Pace(),
@@ -180,6 +184,7 @@ async def _node_on(
         plane=plane,
         books=books,
         limiter=limiter,
+        alerts=alerts,
         policy=policy,
         metrics=metrics,
         lines=lines,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from gateway.core.attribution import Attribution
 from gateway.core.identity import VirtualKey
 from gateway.core.ledger import Amounts, CallSettled, Entry, Outcome, SessionChanged
+from gateway.core.outbox import OutboxEntry
 from gateway.core.report import Totals, TotalsAsk
 from gateway.core.session import Session
 from gateway.ports import BooksUnavailable
@@ -43,7 +44,7 @@ class ListedBooks:
     """See `gateway.ports.Books`. While `slow`, answers are made at once but come when `answer` is called."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[Entry | OutboxEntry] = []
         self.asked = 0
         self.behind = False
         self.broken = False
@@ -66,7 +67,7 @@ class ListedBooks:
             raise BooksUnavailable("broken")
         self.entries += entries
 
-    def post(self, *entries: Entry) -> None:
+    def post(self, *entries: Entry | OutboxEntry) -> None:
         self.entries += entries
 
     async def totals(self, asks: Sequence[TotalsAsk]) -> list[Totals]:

@@ -184,6 +184,29 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Alerts on their way out. Not chained; names stand in them as pseudonyms; rows leave when they are old.
+CREATE TABLE alerts (
+    id         TEXT PRIMARY KEY,
+    at_us      INTEGER NOT NULL,
+    last_at_us INTEGER NOT NULL,
+    count      INTEGER NOT NULL,
+    kind       TEXT NOT NULL,
+    severity   TEXT NOT NULL,
+    doc        TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX alerts_by_time ON alerts (at_us);
+
+CREATE TABLE deliveries (
+    alert_id TEXT NOT NULL REFERENCES alerts (id) ON DELETE CASCADE,
+    channel  TEXT NOT NULL,
+    state    TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'dead')),
+    attempts INTEGER NOT NULL,
+    due_us   INTEGER NOT NULL,
+    error    TEXT NOT NULL,
+    PRIMARY KEY (alert_id, channel)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_due ON deliveries (due_us) WHERE state = 'waiting';
+
 -- Sessions with what clients called them, and with the last end of a call as their last activity.
 CREATE VIEW sessions_shown AS
 SELECT
@@ -236,7 +259,8 @@ CREATE VIEW intake AS
 SELECT
     0 AS previous_seq, '' AS previous_hash, 0 AS seq, '' AS hash, '' AS mac, '' AS segment,
     '' AS segments_opened, '' AS segments_sealed, '' AS journal, '' AS attributions, '' AS names, '' AS held, '' AS raised,
-    '' AS ended, '' AS denied, '' AS counted, '' AS sessions, '' AS session_opens, '' AS keys, '' AS meta
+    '' AS ended, '' AS denied, '' AS counted, '' AS sessions, '' AS session_opens, '' AS keys, '' AS meta,
+    '' AS alerts, '' AS alert_counts, '' AS deliveries
 WHERE FALSE;
 
 CREATE TRIGGER intake_is_booked INSTEAD OF INSERT ON intake
@@ -412,6 +436,26 @@ BEGIN
     INSERT INTO meta (name, value)
     SELECT value ->> 0, value ->> 1 FROM json_each(NEW.meta) WHERE TRUE
     ON CONFLICT DO UPDATE SET value = excluded.value;
+
+    INSERT INTO alerts (id, at_us, last_at_us, count, kind, severity, doc)
+    SELECT value ->> 0, value ->> 1, value ->> 1, 1, value ->> 2, value ->> 3, value ->> 4
+    FROM json_each(NEW.alerts) WHERE TRUE
+    ON CONFLICT DO NOTHING;
+
+    INSERT INTO deliveries (alert_id, channel, state, attempts, due_us, error)
+    SELECT a.value ->> 0, way.value, 'waiting', 0, a.value ->> 5, ''
+    FROM json_each(NEW.alerts) AS a, json_each(a.value, '$[6]') AS way
+    WHERE TRUE
+    ON CONFLICT DO NOTHING;
+
+    UPDATE alerts SET count = c.value ->> 1, last_at_us = c.value ->> 2
+    FROM json_each(NEW.alert_counts) AS c
+    WHERE alerts.id = c.value ->> 0;
+
+    UPDATE deliveries
+    SET state = d.value ->> 2, attempts = d.value ->> 3, due_us = d.value ->> 4, error = d.value ->> 5
+    FROM json_each(NEW.deliveries) AS d
+    WHERE deliveries.alert_id = d.value ->> 0 AND deliveries.channel = d.value ->> 1;
 END;
 
 INSERT INTO head (one, seq, hash, mac) VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', '');
