@@ -64,8 +64,8 @@ def test_no_alert_is_lost_and_none_counted_twice(gaps: list[int]) -> None:
         if raised is not None:
             sums[raised.alert_id] = 1
         if number % 7 == 0:
-            sums.update((counted.alert_id, counted.count) for counted in flood.counted())
-    sums.update((counted.alert_id, counted.count) for counted in flood.counted())
+            sums.update((counted.alert_id, counted.times) for counted in flood.counted())
+    sums.update((counted.alert_id, counted.times) for counted in flood.counted())
     assert sum(sums.values()) == len(gaps)
 
 
