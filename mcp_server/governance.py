@@ -22,7 +22,7 @@ class Caller(Protocol):
 
 
 class Governance(Protocol):
-    """Header names are lower case everywhere. Every method but `listable` may raise gateway.core.denial.Refused.
+    """Header names are lower case everywhere. Every method may raise gateway.core.denial.Refused.
 
     `caller` is what `identify` returned, in whatever class the gateway has for it.
     """
@@ -31,8 +31,8 @@ class Governance(Protocol):
         """Who is calling; asked for every HTTP request, whatever its verb."""
         ...
 
-    def listable(self, caller: Any, name: str) -> bool:
-        """Whether this caller may see the tool `server__tool`. Called once per tool and listing: it must be cheap."""
+    async def lister(self, caller: Any, headers: Mapping[str, str]) -> Callable[[str], bool]:
+        """Tells of each tool `server__tool` whether this caller may see it, for one listing."""
         ...
 
     async def call_tool(self, caller: Any, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> ToolDone[T]:

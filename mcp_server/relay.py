@@ -60,19 +60,25 @@ class Relay:
         try:
             done = await self._governance.call_tool(visit.caller, ask, send)
         except Refused as refused:
-            return self._refusal(visit, entry, name, refused.denial)
+            return await self._refusal(visit, entry, name, refused.denial)
         except UpstreamError as error:
             return tool_refusal(upstream_denial(config.name, error))
         if done.result.error is not None:
             raise _relayed(done.result.error)
         return _stamped(done, modern=ctx.protocol_version in MODERN_PROTOCOL_VERSIONS)
 
-    def _refusal(self, visit: Visit, entry: Entry, name: str, denial: Denial) -> dict[str, Any]:
-        hidden = denial.code is Code.TOOL_DENIED and not self._governance.listable(visit.caller, entry.canonical)
+    async def _refusal(self, visit: Visit, entry: Entry, name: str, denial: Denial) -> dict[str, Any]:
+        hidden = denial.code is Code.TOOL_DENIED and not await self._is_listed(visit, entry)
         result = tool_refusal(unavailable(name) if hidden else denial)
         if denial.call_id is not None and not hidden:
             result["_meta"] = {f"{OWN_META}call": denial.call_id}
         return result
+
+    async def _is_listed(self, visit: Visit, entry: Entry) -> bool:
+        try:
+            return (await self._governance.lister(visit.caller, visit.headers))(entry.canonical)
+        except Refused:
+            return False
 
 
 def without_reserved(meta: Any) -> dict[str, Any]:

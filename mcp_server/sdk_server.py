@@ -4,7 +4,7 @@ Rules: the SDK checks what comes in and makes the envelope of what goes out; the
 were, since it keeps only those that it knows. Its own look into the list before every call is switched off.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version as installed_version
 from typing import Any
 
@@ -15,6 +15,7 @@ from mcp.server.models import InitializationOptions
 from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
@@ -24,13 +25,14 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from gateway.core.denial import Refused
 from mcp_server import own_tools
 from mcp_server.clients import ClientSessions
 from mcp_server.governance import Governance
 from mcp_server.own_tools import OwnTools
 from mcp_server.relay import Context, Relay
 from mcp_server.servers import ToolServers
-from mcp_server.visit import SESSION_HEADER, visit_of
+from mcp_server.visit import SESSION_HEADER, Visit, visit_of
 
 INSTRUCTIONS = (
     "Every call here is governed: budgets and rules of your key apply. Ask quota_status what is left before long or "
@@ -69,8 +71,9 @@ class Handlers:
         table = await self._servers.table()
         modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         tools: list[Mapping[str, Any]] = list(own_tools.DEFINITIONS) if visit.server is None else []
+        is_listed = await self._lister(visit)
         for entry in table.entries(visit.server):
-            if entry.definition is not None and self._governance.listable(visit.caller, entry.canonical):
+            if entry.definition is not None and is_listed(entry.canonical):
                 described = entry.definition.raw if modern else entry.definition.legacy
                 tools.append({**described, "name": entry.offered if visit.server is None else entry.tool})
         visit.raw = {"tools": tools}
@@ -78,6 +81,13 @@ class Handlers:
         if missing:
             visit.raw["_meta"] = {"comptroller/missing": missing}
         return ListToolsResult(tools=[])
+
+    async def _lister(self, visit: Visit) -> Callable[[str], bool]:
+        try:
+            return await self._governance.lister(visit.caller, visit.headers)
+        except Refused as refused:
+            denial = refused.denial
+            raise MCPError(INTERNAL_ERROR, denial.message, {"comptroller": denial.machine()}) from None
 
     async def call_tool(self, ctx: Context, params: CallToolRequestParams) -> HandlerResult:
         visit = visit_of(ctx)

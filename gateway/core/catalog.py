@@ -108,7 +108,10 @@ class EstimateRules:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything that the operator configured for the data plane, swapped whole on reload."""
+    """Everything that the operator configured for the data plane, swapped whole on reload.
+
+    `tool_prices` holds micro-USD a call by MCP server.
+    """
 
     models: Mapping[str, Model]
     directory: Directory
@@ -119,4 +122,5 @@ class Catalog:
     timeouts: Timeouts
     strip_denied_tools: bool
     own_server_names: frozenset[str]
+    tool_prices: Mapping[str, int]
     revision: int

@@ -115,6 +115,12 @@ class LoopMemory:
     def judge_mcp_tool(self, digest: bytes, rules: LoopRules) -> Repetition | None:
         return self._judge_tools(self.mcp_tools, (digest,), rules)
 
+    def withdraw_mcp_tool(self, digest: bytes) -> None:
+        """The tool call was refused, so that nothing was called: it does not count."""
+        run = self.mcp_tools
+        if digest == run.digest and run.count:
+            run.count -= 1
+
     def forgive(self) -> None:
         """A person resumed the session: counting starts anew."""
         self.request, self.model_tools, self.mcp_tools = Run(), Run(), Run()

@@ -27,7 +27,7 @@ class ModelAsk(NamedTuple):
     client_max_tokens: int | None
     produces_output: bool
     sliceable: bool
-    tools: Mapping[str, str]
+    tools: Mapping[str, Sequence[str]]
     continues: Turn | None
     service_tiers: frozenset[str] | None
     uncounted: tuple[str, ...]

@@ -10,7 +10,6 @@ from typing import Any, Final
 from gateway.core.attribution import Attribution, attribute
 from gateway.core.budget import Ask, Shortfall, amount_of, only_waiting, refusal
 from gateway.core.call import Caller
-from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import counted_bound, token_factor
 from gateway.core.hold import Binding, CounterView
@@ -19,11 +18,12 @@ from gateway.core.ledger import Amounts
 from gateway.core.money import format_usd
 from gateway.core.report import CallRow
 from gateway.core.sizing import money_for
+from gateway.core.tool_name import SEPARATOR
 from gateway.pipeline.answer import view_object
-from gateway.pipeline.authorize import authorize_tool, local_time, session_attributes, usable_models
+from gateway.pipeline.authorize import authorize_tool, standing_context, usable_models
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.sessions import LiveSession
-from gateway.pipeline.tool_call import tool_session
+from gateway.pipeline.tool_call import tool_context, tool_session
 from gateway.ports import Reports
 
 NO_SESSION = ""
@@ -67,7 +67,7 @@ async def limits(plane: Plane, caller: Caller, headers: Mapping[str, str], sessi
 async def models(plane: Plane, caller: Caller) -> dict[str, Any]:
     """The models that this key may use now, with prices where they are known, in USD per million tokens."""
     listed = []
-    for name in usable_models(plane, caller, PolicyContext(principal=caller.principal)):
+    for name in usable_models(plane, caller, standing_context(plane, caller)):
         model = plane.catalog.models[name]
         priced = plane.prices.rates_for(name, model.deployments[0], plane.clock.now_us())
         entry: dict[str, Any] = {"name": name}
@@ -94,7 +94,7 @@ async def estimate(
         return await _tool_estimate(plane, caller, live, tool, arguments.get("arguments"))
     alias = arguments.get("model")
     model = plane.catalog.models.get(alias) if isinstance(alias, str) else None
-    allowed = usable_models(plane, caller, PolicyContext(principal=caller.principal))
+    allowed = usable_models(plane, caller, standing_context(plane, caller))
     if model is None or model.alias not in allowed:
         names = ", ".join(allowed) or "none"
         return {"summary": f"That model is not one you may use. You may use: {names}.", "would_allow": False}
@@ -151,18 +151,23 @@ async def _is_own(plane: Plane, caller: Caller, row: CallRow) -> bool:
 async def _tool_estimate(
     plane: Plane, caller: Caller, live: LiveSession | None, tool: str, arguments: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Judged by the policy as the call would be; what the tool costs is booked by its server's price."""
-    now_us = plane.clock.now_us()
-    call: dict[str, AttributeValue] = {"tool.name": tool, "tool.server": tool.partition("__")[0]}
-    if live is not None:
-        call |= session_attributes(live.session, now_us)
-    context = PolicyContext(caller.principal, call, local_time(now_us, plane.policy_zone), arguments)
-    try:
-        authorize_tool(plane, caller, tool, tuple(live.models) if live is not None else (), context)
-    except Refused as refused:
-        return {"summary": refused.denial.message, "would_allow": False}
-    attribution = attribute(caller.key, plane.catalog.directory, tool=tool, roles=caller.roles)
-    return await _judged(plane, attribution, live, Amounts(requests=1, tool_calls=1), None)
+    """Judged as the call would be, with its server's price; a name that could mean several tools means all of them."""
+    answer: dict[str, Any] = {}
+    for name in plane.canonical(tool):
+        if name in plane.own_tools:
+            return {"summary": f"`{tool[:128]}` is always allowed and free.", "would_allow": True, "cost_usd": 0.0}
+        attribution = attribute(caller.key, plane.catalog.directory, tool=name, roles=caller.roles)
+        context = await tool_context(plane, caller, live, attribution, arguments)
+        try:
+            authorize_tool(plane, caller, name, tuple(live.models) if live is not None else (), context)
+        except Refused as refused:
+            return {"summary": refused.denial.message, "would_allow": False}
+        money = plane.catalog.tool_prices.get(name.partition(SEPARATOR)[0], 0)
+        amounts = Amounts(usd_micros=money, requests=1, tool_calls=1)
+        answer = await _judged(plane, attribution, live, amounts, money)
+        if not answer["would_allow"]:
+            break
+    return answer
 
 
 async def _judged(
@@ -232,7 +237,7 @@ def _count(arguments: Mapping[str, Any], name: str, otherwise: int) -> int:
 async def _views(plane: Plane, caller: Caller, session_id: str) -> list[CounterView]:
     """The counters of this key's calls as they stand, for every model it may use; limits of a session only with one."""
     attributions = [_bare(plane, caller)]
-    for name in usable_models(plane, caller, PolicyContext(principal=caller.principal)):
+    for name in usable_models(plane, caller, standing_context(plane, caller)):
         model = plane.catalog.models[name]
         attributions.append(
             attribute(

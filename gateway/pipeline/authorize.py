@@ -3,10 +3,12 @@
 Rules 17-20; fails closed: whatever goes wrong while judging is a denial. A key's own narrowing comes on top.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
+from gateway.core.attribution import Attribution
 from gateway.core.call import Caller
 from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.decision import CallDecision, Decision
@@ -14,6 +16,7 @@ from gateway.core.denial import Code, Denial, Refused
 from gateway.core.identity import ABSENT, VirtualKey, narrowed
 from gateway.core.session import Session
 from gateway.pipeline.plane import Plane
+from gateway.pipeline.sessions import LiveSession
 
 MODEL_INVOKE = "model:invoke"
 NO_TOOL = "-"
@@ -27,9 +30,9 @@ class Granted(NamedTuple):
 
 
 def authorize_model(
-    plane: Plane, caller: Caller, model: str, tools: Mapping[str, str], context: PolicyContext
+    plane: Plane, caller: Caller, model: str, tools: Mapping[str, Sequence[str]], context: PolicyContext
 ) -> Granted:
-    """`tools` maps canonical names to the client's words. Raises Refused (`model_denied`, `tool_denied`)."""
+    """`tools` maps canonical names to the client's words for each. Raises Refused (`model_denied`, `tool_denied`)."""
     if not narrowed(caller.key.models, model):
         raise Refused(_model_denied(plane, caller, model, f"key '{caller.key.name}' is not for this model", None))
     judged = plane.policy.decide_call(caller.subjects, model, tuple(tools), context)
@@ -42,7 +45,7 @@ def authorize_model(
     if plane.catalog.strip_denied_tools:
         rest = plane.policy.decide_call(caller.subjects, model, tuple(t for t in tools if t not in denied), context)
         if rest.allowed:
-            return Granted(rest.decision.rule, frozenset(tools[name] for name in denied))
+            return Granted(rest.decision.rule, frozenset(words for name in denied for words in tools[name]))
     bare = plane.policy.decide_call(caller.subjects, model, (), context)
     if not bare.allowed and not any(narrowed(caller.key.tools, name) and name not in denied for name in tools):
         raise Refused(_model_denied(plane, caller, model, bare.decision.reason, bare.decision.rule))
@@ -53,10 +56,37 @@ def authorize_tool(plane: Plane, caller: Caller, tool: str, models: Sequence[str
     """A tool call, judged with every model that may have asked for it; any deny wins (rule 20). Raises Refused."""
     if not narrowed(caller.key.tools, tool):
         raise Refused(_tool_denied(tool, f"key '{caller.key.name}' is not for it", None))
-    decision = plane.policy.decide_tool_call(caller.subjects, tuple(models), tool, context)
-    if not decision.allowed:
-        raise Refused(_tool_denied(tool, decision.reason, decision.rule))
-    return decision
+    decisions = [
+        plane.policy.decide_tool_call(caller.subjects, judged, tool, seen)
+        for judged, seen in _with_each(plane, models, context)
+    ]
+    denied = next((decision for decision in decisions if not decision.allowed), None)
+    if denied is not None:
+        raise Refused(_tool_denied(tool, denied.reason, denied.rule))
+    return decisions[-1]
+
+
+def lists_tool(plane: Plane, caller: Caller, tool: str, models: Sequence[str], context: PolicyContext) -> bool:
+    """Whether a caller may see a tool, judged like a call whose arguments are not known yet (rule 21)."""
+    return narrowed(caller.key.tools, tool) and all(
+        plane.policy.lists_tool(caller.subjects, judged, tool, seen).allowed
+        for judged, seen in _with_each(plane, models, context)
+    )
+
+
+def _with_each(
+    plane: Plane, models: Sequence[str], context: PolicyContext
+) -> Iterator[tuple[tuple[str, ...], PolicyContext]]:
+    """A context for each model that a tool is judged with; without any model there is one, and nothing known of it."""
+    if not models:
+        yield (), context
+    for alias in models:
+        model = plane.catalog.models.get(alias)
+        if model is None:
+            yield (alias,), context
+        else:
+            known = {"model.tier": model.tier, "model.provider": model.deployments[0].provider}
+            yield (alias,), replace(context, call={**context.call, **known})
 
 
 def principal_attributes(plane: Plane, caller_key: VirtualKey) -> Mapping[str, AttributeValue]:
@@ -91,6 +121,28 @@ def local_time(now_us: int, zone: tzinfo) -> datetime:
     return datetime.fromtimestamp(now_us / 1_000_000, zone)
 
 
+def standing_context(plane: Plane, caller: Caller) -> PolicyContext:
+    """What conditions see of a caller outside any call: who it is and what time it is."""
+    return PolicyContext(principal=caller.principal, local_time=local_time(plane.clock.now_us(), plane.policy_zone))
+
+
+async def used_ratios(
+    plane: Plane, attribution: Attribution, live: LiveSession | None, now_us: int
+) -> Callable[[str], float | None]:
+    """What conditions see of the limits that bind a call: spent and held over the limit, before its own hold (rule 21).
+    Without a session those of single sessions are unknown. Raises BooksUnavailable."""
+    session_id, fresh = ("", False) if live is None else (live.id, not live.written)
+    every = plane.limiter.bindings(attribution, session_id)
+    bindings = every if live is not None else tuple(b for b in every if not b.limit.per_session)
+    await plane.limiter.load(bindings, session_id, now_us, fresh_session=fresh)
+
+    def used_ratio(name: str) -> float | None:
+        views = plane.limiter.view(tuple(b for b in bindings if b.limit.name == name), now_us)
+        return next(((v.spent + v.held) / v.limit for v in views if v.limit), None)
+
+    return used_ratio
+
+
 def usable_models(plane: Plane, caller: Caller, context: PolicyContext) -> list[str]:
     """The aliases this caller may use without tools, in file order."""
     return [
@@ -101,7 +153,7 @@ def usable_models(plane: Plane, caller: Caller, context: PolicyContext) -> list[
 
 
 def _model_denied(plane: Plane, caller: Caller, model: str, reason: str, rule: str | None) -> Denial:
-    others = tuple(usable_models(plane, caller, PolicyContext(principal=caller.principal))[:5])
+    others = tuple(usable_models(plane, caller, standing_context(plane, caller))[:5])
     advice = f" You may use: {', '.join(others)}." if others else " Ask your administrator for access."
     return Denial(
         Code.MODEL_DENIED, f"Model '{model}' is not allowed: {reason}.{advice}", rule=rule, alternatives=others
@@ -112,9 +164,11 @@ def _tool_denied(tool: str, reason: str, rule: str | None) -> Denial:
     return Denial(Code.TOOL_DENIED, f"Tool '{tool}' is not allowed: {reason}. Go on without it.", rule=rule)
 
 
-def _tools_denied(denied: Mapping[str, str], tools: Mapping[str, str], model: str, judged: CallDecision) -> Denial:
+def _tools_denied(
+    denied: Mapping[str, str], tools: Mapping[str, Sequence[str]], model: str, judged: CallDecision
+) -> Denial:
     name, reason = next(iter(denied.items()))
     more = f" (and {len(denied) - 1} more)" if len(denied) > 1 else ""
-    text = f"Tool '{tools[name]}'{more} may not be offered to model '{model}': {reason}. Remove it from the request."
+    text = f"Tool '{tools[name][0]}'{more} may not be offered to model '{model}': {reason}. Remove it from the request."
     rule = next((d.decision.rule for d in judged.denied if d.tool == name), None)
     return Denial(Code.TOOL_DENIED, text, rule=rule, field="tools")

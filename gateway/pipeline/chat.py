@@ -24,7 +24,14 @@ from gateway.core.usage import Usage
 from gateway.core.wire.openai_chat import ChatFacts
 from gateway.core.wire.openai_reply import reply_calls, reply_messages, reply_text, reply_usage
 from gateway.pipeline.answer import Answer, Streamed, Whole, governed_headers
-from gateway.pipeline.authorize import authorize_model, local_time, session_attributes, usable_models
+from gateway.pipeline.authorize import (
+    authorize_model,
+    local_time,
+    session_attributes,
+    standing_context,
+    usable_models,
+    used_ratios,
+)
 from gateway.pipeline.denied import LoopRefused, Trail, denied, refuse_at_the_door
 from gateway.pipeline.forward import Sent, UpstreamSaidNo, forward_model, upstream_denial
 from gateway.pipeline.plane import Plane
@@ -130,7 +137,7 @@ def attribution_of(plane: Plane, caller: Caller, arrival: Arrival, model: Model)
 def _model(plane: Plane, caller: Caller, alias: str) -> Model:
     model = plane.catalog.models.get(alias)
     if model is None:
-        known = tuple(usable_models(plane, caller, PolicyContext(principal=caller.principal))[:5])
+        known = tuple(usable_models(plane, caller, standing_context(plane, caller))[:5])
         advice = f" You may use: {', '.join(known)}." if known else ""
         text = f"Model '{alias[:100]}' is not served here.{advice}"
         raise Refused(Denial(Code.MODEL_UNKNOWN, text, alternatives=known, field="model"))
@@ -150,13 +157,7 @@ async def _context(
 ) -> PolicyContext:
     """What conditions may look at; limit values are those before the hold (rule 21)."""
     now_us = plane.clock.now_us()
-    bindings = plane.limiter.bindings(attribution, live.id)
-    await plane.limiter.load(bindings, live.id, now_us, fresh_session=not live.written)
-
-    def used_ratio(name: str) -> float | None:
-        views = plane.limiter.view(tuple(b for b in bindings if b.limit.name == name), now_us)
-        return next(((v.spent + v.held) / v.limit for v in views if v.limit), None)
-
+    used_ratio = await used_ratios(plane, attribution, live, now_us)
     call: dict[str, AttributeValue] = session_attributes(live.session, now_us)
     call["model.name"] = attribution.model
     call["model.tier"] = attribution.model_tier

@@ -51,10 +51,15 @@ def field_denial(error: FieldRefused) -> Denial:
     return Denial(code, f"{error}.".replace("..", "."), field=error.field)
 
 
-def canonical_tools(plane: Plane, names: Sequence[str]) -> dict[str, str]:
-    """Canonical name -> the client's words, in order of declaration. Our own governance tools need no policy rows."""
-    canonical = {known: name for name in names for known in plane.canonical(name)}
-    return {known: name for known, name in canonical.items() if known not in plane.own_tools}
+def canonical_tools(plane: Plane, names: Sequence[str]) -> dict[str, list[str]]:
+    """Canonical name -> all the client's words for it, in order of declaration. Our own governance tools need no policy
+    rows."""
+    canonical: dict[str, list[str]] = {}
+    for name in names:
+        for known in plane.canonical(name):
+            if known not in plane.own_tools:
+                canonical.setdefault(known, []).append(name)
+    return canonical
 
 
 def chat_ask(

@@ -77,21 +77,31 @@ class SessionRegistry:
                 live = self._by_id.get(stored.id) or self._take_up(LiveSession(stored, written=True))
                 live.session = replace(live.session, mark=stored.mark)
                 self._by_address[address] = live
-        if live is not None:
-            match continue_session(live.session, rules, now_us, in_flight=live.in_flight):
-                case Continuation.GOES_ON:
-                    return live
-                case Continuation.REOPENS:
-                    live.session = replace(live.session, state=SessionState.OPEN, run_started_us=now_us)
-                    live.pending = "reopened" if live.written else "opened"
-                    return live
-                case Continuation.EXPIRED:
-                    raise Refused(_expired(live.session, rules))
-                case Continuation.STARTS_AFRESH:
-                    self.drop(live)
+        if live is not None and self.goes_on(live, rules, now_us):
+            return live
         fresh = Session(self._ids.new("ses"), key_id, mark, SessionState.OPEN, now_us, now_us, now_us)
         live = self._by_address[address] = self._take_up(LiveSession(fresh, written=False))
         return live
+
+    def goes_on(self, live: LiveSession, rules: SessionRules, now_us: int) -> bool:
+        """Whether a call may belong to the session, which reopens it where it was idle (rule 14); if not, it has left
+        memory. Raises Refused (`session_expired`)."""
+        match continue_session(live.session, rules, now_us, in_flight=live.in_flight):
+            case Continuation.GOES_ON:
+                return True
+            case Continuation.REOPENS:
+                live.session = replace(live.session, state=SessionState.OPEN, run_started_us=now_us)
+                live.pending = "reopened" if live.written else "opened"
+                return True
+            case Continuation.EXPIRED:
+                raise Refused(_expired(live.session, rules))
+            case Continuation.STARTS_AFRESH:
+                self.drop(live)
+                return False
+
+    def known(self, key_id: str, mark: SessionMark) -> LiveSession | None:
+        """The session of a mark if it is in memory; asks no books and changes nothing."""
+        return self._by_address.get((key_id, mark.kind, mark.client_id))
 
     async def by_id(self, session_id: str) -> LiveSession | None:
         """A session by our own id, from memory or the books. An old one does not become what its mark names."""

@@ -9,15 +9,14 @@ from gateway.core.call import Caller, Kind
 from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.hold import Hold
-from gateway.core.identity import narrowed
 from gateway.core.ledger import Amounts, CallSettled, CallVoided, HoldPlaced, Outcome
 from gateway.core.limit import Action
 from gateway.core.record import CallRecord
-from gateway.core.session import IMPLICIT, MarkRefused, mark_of
+from gateway.core.session import IMPLICIT, MarkRefused, SessionMark, mark_of
 from gateway.core.tool import ToolAsk, ToolDone
 from gateway.core.upstream import UpstreamError
 from gateway.pipeline.answer import view_object
-from gateway.pipeline.authorize import authorize_tool, local_time, session_attributes
+from gateway.pipeline.authorize import authorize_tool, lists_tool, local_time, session_attributes, used_ratios
 from gateway.pipeline.chat import judge
 from gateway.pipeline.denied import Trail, denied, refuse_at_the_door
 from gateway.pipeline.forward import upstream_denial
@@ -25,6 +24,7 @@ from gateway.pipeline.plane import Plane
 from gateway.pipeline.remember import tool_digest
 from gateway.pipeline.reserve import WAITS_S, BudgetRefused, books_unavailable, commit_hold
 from gateway.pipeline.sessions import LiveSession, refuse_unless_open
+from gateway.pipeline.tags import tags_of
 from gateway.ports import BooksUnavailable
 
 T = TypeVar("T")
@@ -50,45 +50,71 @@ async def tool_session(plane: Plane, caller: Caller, headers: Mapping[str, str],
     try:
         mark = mark_of(headers, {})
     except MarkRefused as error:
-        raise Refused(Denial(Code.REQUEST_MALFORMED, f"The session id is refused: {error}.")) from error
+        raise Refused(_mark_refused(error)) from error
     if mark.kind == IMPLICIT.kind:
         issued = None if digest is None else plane.sessions.issuer(caller.key_id, digest)
         found = None if issued is None else await plane.sessions.by_id(issued[0])
+        if found is None or not plane.sessions.goes_on(found, rules, now_us):
+            active = plane.sessions.active(caller.key_id, rules, now_us)
+            found = active[0] if len(active) == 1 and plane.sessions.goes_on(active[0], rules, now_us) else None
         if found is not None:
             return found
-        active = plane.sessions.active(caller.key_id, rules, now_us)
-        if len(active) == 1:
-            return active[0]
     return await plane.sessions.resolve(caller.key_id, mark, rules, now_us)
 
 
-def tool_listable(plane: Plane, caller: Caller, name: str) -> bool:
-    """Whether a caller may see a tool: judged with the models of its active sessions, arguments unknown (rule 21)."""
-    now_us = plane.clock.now_us()
-    active = plane.sessions.active(caller.key_id, plane.catalog.sessions, now_us)
-    models = tuple(active[0].models) if len(active) == 1 else ()
-    context = PolicyContext(caller.principal, _tool_attributes(name), local_time(now_us, plane.policy_zone))
-    return narrowed(caller.key.tools, name) and plane.policy.lists_tool(caller.subjects, models, name, context).allowed
+async def tool_lister(plane: Plane, caller: Caller, headers: Mapping[str, str]) -> Callable[[str], bool]:
+    """Tells of each canonical name whether a caller may see that tool: judged in the session of the request and with
+    its models, arguments unknown (rules 15, 21). Opens no session. Raises Refused."""
+    try:
+        mark, tags = mark_of(headers, {}), tags_of(headers)
+        live = _known_session(plane, caller, mark)
+        attribution = attribute(caller.key, plane.catalog.directory, roles=caller.roles, tags=tags)
+        context = await tool_context(plane, caller, live, attribution, None)
+    except MarkRefused as error:
+        raise Refused(_mark_refused(error)) from error
+    except BooksUnavailable as error:
+        raise Refused(books_unavailable()) from error
+    models = () if live is None else tuple(live.models)
+    return lambda name: lists_tool(plane, caller, name, models, context)
+
+
+def _known_session(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSession | None:
+    if mark.kind == IMPLICIT.kind:
+        active = plane.sessions.active(caller.key_id, plane.catalog.sessions, plane.clock.now_us())
+        if len(active) == 1:
+            return active[0]
+    return plane.sessions.known(caller.key_id, mark)
+
+
+def _mark_refused(error: MarkRefused) -> Denial:
+    return Denial(Code.REQUEST_MALFORMED, f"The session id is refused: {error}.")
 
 
 async def _line(
     plane: Plane, caller: Caller, ask: ToolAsk, send: Callable[[], Awaitable[T]], trail: Trail
 ) -> ToolDone[T]:
     digest = tool_digest(ask.name, ask.arguments)
-    trail.attribution = attribution = attribute(caller.key, plane.catalog.directory, tool=ask.name, roles=caller.roles)
+    tags = tags_of(ask.headers)
+    trail.attribution = attribution = attribute(
+        caller.key, plane.catalog.directory, tool=ask.name, roles=caller.roles, tags=tags
+    )
     live = trail.live = await tool_session(plane, caller, ask.headers, digest)
     plane.sessions.enter(live)
     try:
         refuse_unless_open(live.session)
         issued = plane.sessions.issuer(caller.key_id, digest)
         models = (issued[1],) if issued is not None and issued[0] == live.id else tuple(live.models)
-        context = _context(plane, caller, live, ask)
+        context = await tool_context(plane, caller, live, attribution, ask.arguments)
         decision = authorize_tool(plane, caller, ask.name, models, context)
         repetition = live.loops.judge_mcp_tool(digest, plane.catalog.loops)
         if repetition is not None:
             judge(repetition, plane.catalog.loops.action)
-        hold = await _hold(plane, live, attribution, ask, trail.call_id)
-        await commit_hold(plane, live, hold, _placed(plane, live, hold, ask, digest, decision.rule))
+        try:
+            hold = await _hold(plane, live, attribution, ask, trail.call_id)
+            await commit_hold(plane, live, hold, _placed(plane, live, hold, ask, digest, decision.rule))
+        except (Refused, BooksUnavailable):
+            live.loops.withdraw_mcp_tool(digest)
+            raise
         result = await _send(plane, live, hold, ask, send)
         first = plane.limiter.summary(hold).first
         return ToolDone(result, hold.call_id, live.id, None if first is None else view_object(first))
@@ -96,14 +122,19 @@ async def _line(
         plane.sessions.leave(live, plane.clock.now_us())
 
 
-def _context(plane: Plane, caller: Caller, live: LiveSession, ask: ToolAsk) -> PolicyContext:
+async def tool_context(
+    plane: Plane,
+    caller: Caller,
+    live: LiveSession | None,
+    attribution: Attribution,
+    arguments: Mapping[str, Any] | None,
+) -> PolicyContext:
+    """What conditions may look at; limit values are those before the hold (rule 21)."""
     now_us = plane.clock.now_us()
-    call = {**_tool_attributes(ask.name), **session_attributes(live.session, now_us)}
-    return PolicyContext(caller.principal, call, local_time(now_us, plane.policy_zone), ask.arguments)
-
-
-def _tool_attributes(name: str) -> dict[str, AttributeValue]:
-    return {"tool.name": name, "tool.server": name.partition("__")[0]}
+    call: dict[str, AttributeValue] = {} if live is None else session_attributes(live.session, now_us)
+    call.update((f"call.tags.{name}", value) for name, value in attribution.tags)
+    used_ratio = await used_ratios(plane, attribution, live, now_us)
+    return PolicyContext(caller.principal, call, local_time(now_us, plane.policy_zone), arguments, used_ratio)
 
 
 async def _hold(plane: Plane, live: LiveSession, attribution: Attribution, ask: ToolAsk, call_id: str) -> Hold:

@@ -3,20 +3,18 @@
 import orjson
 
 from gateway.core.call import Arrival, Caller, Kind
-from gateway.core.condition_context import PolicyContext
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.identity import ABSENT
 from gateway.core.strict_json import JsonRefused
 from gateway.pipeline.answer import Answer, Whole
-from gateway.pipeline.authorize import local_time, usable_models
+from gateway.pipeline.authorize import standing_context, usable_models
 from gateway.pipeline.chat import model_call
 from gateway.pipeline.identify import identify
+from gateway.pipeline.tags import tags_of
 from gateway.web.body import parse_json
 from gateway.web.exchange import Request
 from gateway.web.face import Face
 
-TAGS_MAX = 16
-TAG_LENGTH_MAX = 64
 END_USER_LENGTH_MAX = 128
 
 
@@ -33,7 +31,7 @@ async def embeddings(face: Face, request: Request) -> Answer:
 async def models(face: Face, request: Request) -> Answer:
     """GET /v1/models: only what this key may use."""
     caller = identified(face, request)
-    names = usable_models(face.plane, caller, _context(face, caller))
+    names = usable_models(face.plane, caller, standing_context(face.plane, caller))
     listed = [_model_object(face, name) for name in names]
     return _json({"object": "list", "data": listed})
 
@@ -42,7 +40,7 @@ async def model(face: Face, request: Request) -> Answer:
     """GET /v1/models/{model}"""
     caller = identified(face, request)
     name = request.parameters["model"]
-    if name not in usable_models(face.plane, caller, _context(face, caller)):
+    if name not in usable_models(face.plane, caller, standing_context(face.plane, caller)):
         raise Refused(Denial(Code.ROUTE_UNKNOWN, f"Model '{name[:100]}' is not one that this key may use."))
     return _json(_model_object(face, name))
 
@@ -76,27 +74,10 @@ async def _governed(face: Face, request: Request, kind: Kind) -> Answer:
         body_bytes=len(content),
         at_us=request.at_us,
         at_ns=request.at_ns,
-        tags=_tags(request.headers.get("x-comptroller-tags")),
+        tags=tags_of(request.headers),
         end_user=_end_user(caller, body),
     )
     return await model_call(face.plane, caller, arrival, kind)
-
-
-def _tags(header: str | None) -> tuple[tuple[str, str], ...]:
-    """`project=x,ticket=y`. Tags attribute; they never loosen a limit or a rule."""
-    if not header:
-        return ()
-    tags = {}
-    for part in header.split(","):
-        name, separator, value = part.strip().partition("=")
-        sizes = 0 < len(name) <= TAG_LENGTH_MAX and 0 < len(value) <= TAG_LENGTH_MAX
-        if not separator or not sizes or not (name + value).isprintable():
-            text = f"x-comptroller-tags must read `name=value,name=value`, each at most {TAG_LENGTH_MAX} characters."
-            raise Refused(Denial(Code.REQUEST_MALFORMED, text))
-        tags[name] = value
-    if len(tags) > TAGS_MAX:
-        raise Refused(Denial(Code.REQUEST_MALFORMED, f"At most {TAGS_MAX} tags are taken."))
-    return tuple(sorted(tags.items()))
 
 
 def _end_user(caller: Caller, body: dict[str, object]) -> str:
@@ -105,11 +86,6 @@ def _end_user(caller: Caller, body: dict[str, object]) -> str:
     if not caller.key.may_assert_user or not isinstance(named, str):
         return ABSENT
     return named[:END_USER_LENGTH_MAX]
-
-
-def _context(face: Face, caller: Caller) -> PolicyContext:
-    now = local_time(face.plane.clock.now_us(), face.plane.policy_zone)
-    return PolicyContext(principal=caller.principal, local_time=now)
 
 
 def _model_object(face: Face, name: str) -> dict[str, object]:

@@ -57,6 +57,7 @@ def catalog_of(settings: Settings, revision: int) -> Catalog:
         timeouts=Timeouts(timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, timeouts.total_s),
         strip_denied_tools=settings.tools.denied_declared == "strip",
         own_server_names=frozenset({OWN_NAME}),
+        tool_prices={name: server.price_usd_micros_per_call for name, server in settings.mcp.servers.items()},
         revision=revision,
     )
 

@@ -9,7 +9,7 @@ from gateway.core.tool import ToolAsk, ToolDone
 from gateway.management import quota
 from gateway.pipeline.identify import DigestOf, identify
 from gateway.pipeline.plane import Plane
-from gateway.pipeline.tool_call import tool_call, tool_listable
+from gateway.pipeline.tool_call import tool_call, tool_lister
 from gateway.ports import Reports
 from mcp_server.governance import Caller as SeenCaller
 
@@ -33,8 +33,8 @@ class PlaneGovernance:
             self._plane.refusals.unauthenticated(refused.denial.code.value, NO_CLIENT, now_us)
             raise
 
-    def listable(self, caller: SeenCaller, name: str) -> bool:
-        return tool_listable(self._plane, cast(Caller, caller), name)
+    async def lister(self, caller: SeenCaller, headers: Mapping[str, str]) -> Callable[[str], bool]:
+        return await tool_lister(self._plane, cast(Caller, caller), headers)
 
     async def call_tool(self, caller: SeenCaller, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> ToolDone[T]:
         return await tool_call(self._plane, cast(Caller, caller), ask, send)

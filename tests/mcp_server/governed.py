@@ -49,7 +49,10 @@ class TableGovernance:
             raise Refused(Denial(Code.KEY_UNKNOWN, "This key is unknown."))
         return KeyCaller(f"id-{self.keys[credential]}", self.keys[credential])
 
-    def listable(self, caller: KeyCaller, name: str) -> bool:
+    async def lister(self, caller: KeyCaller, headers: Mapping[str, str]) -> Callable[[str], bool]:
+        return lambda name: self._may_see(caller, name)
+
+    def _may_see(self, caller: KeyCaller, name: str) -> bool:
         return name not in self.denied and f"{caller.key_name}:{name}" not in self.denied
 
     async def call_tool(self, caller: KeyCaller, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> ToolDone[T]:
@@ -75,7 +78,7 @@ class TableGovernance:
         return ToolDone(result, call_id, f"session-of-{caller.key_name}", remaining)
 
     def _admit(self, caller: KeyCaller, ask: ToolAsk, call_id: str) -> None:
-        if not self.listable(caller, ask.name) or ask.name in self.denied_calls:
+        if not self._may_see(caller, ask.name) or ask.name in self.denied_calls:
             raise Refused(Denial(Code.TOOL_DENIED, f"`{ask.name}` is denied.", call_id, rule="p, user:x"))
         if self._used() > self.budget:
             facts = LimitFacts("calls", "session:s", "tool_calls", self.budget, self.budget, 0, 1, None)

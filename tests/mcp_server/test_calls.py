@@ -204,12 +204,12 @@ async def test_headers_that_repeat_arguments_must_repeat_them_truly() -> None:
 
 
 async def test_the_own_tools_have_a_rate_of_their_own() -> None:
-    async with gateway(example(), options=FrontOptions(own_calls_per_s=0.5)) as gate:
+    async with gateway(example(), options=FrontOptions(own_calls_per_s=0.05)) as gate:
         async with gate.client() as client:
             first, second = [await client.call_tool("models_list", {}) for _ in range(2)]
             assert not first.is_error
             assert denial(second)["code"] == "rate_limited"
-            assert 0 < denial(second)["retry_after_s"] <= 2
+            assert 0 < denial(second)["retry_after_s"] <= 20
             assert not (await client.call_tool("notes__search_notes", {})).is_error
         async with gate.client(key="secret-b") as other:
             assert not (await other.call_tool("models_list", {})).is_error
