@@ -8,13 +8,13 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import uvloop
 
-from gateway.serving import Serving, listen
+from gateway.serving import Door, Serving, listen
 from gateway.settings import Loaded
 from gateway.web.edge import AsgiApp
 from gateway.web.face import Face
@@ -59,7 +59,7 @@ def serve(
     loaded: Loaded, *, host: str | None, port: int | None, server: str | None, announce: Callable[[FirstRun, str], None]
 ) -> int:
     """Serves until told to stop; returns the exit code. `announce` is called once the port is open, with what a first
-    start made (empty otherwise) and the address."""
+    start made (empty otherwise) and the address. Raises CannotListen, and what `open_node` raises."""
     settings = loaded.settings.server
     serving = Serving(server or settings.server, host or settings.host, settings.port if port is None else port)
     where = settings.model_copy(update={"host": serving.host, "port": serving.port, "server": serving.kind})
@@ -69,19 +69,25 @@ def serve(
 
 
 async def _serve(loaded: Loaded, serving: Serving, announce: Callable[[FirstRun, str], None]) -> int:
+    with closing(Door(serving)) as door:
+        return await _serve_behind(door, loaded, serving, announce)
+
+
+async def _serve_behind(door: Door, loaded: Loaded, serving: Serving, announce: Callable[[FirstRun, str], None]) -> int:
     async with opened(loaded) as application:
         node = application.node
+        door.open()
         made = await first_run(node)
         stop, now = asyncio.Event(), asyncio.Event()
         _on_signals(application, stop, now)
         ready = asyncio.Event()
-        server = asyncio.create_task(listen(application.asgi, serving, stop, now, ready))
+        server = asyncio.create_task(listen(application.asgi, serving.kind, door, now, ready))
         opening = asyncio.create_task(ready.wait())
         await asyncio.wait((server, opening), return_when=asyncio.FIRST_COMPLETED)
         opening.cancel()
         if not server.done():
-            announce(made, f"http://{_shown(serving.host)}:{serving.bound_port}")
-            node.log.info("serving", host=serving.host, port=serving.bound_port, server=serving.kind)
+            announce(made, f"http://{_shown(serving.host)}:{door.port}")
+            node.log.info("serving", host=serving.host, port=door.port, server=serving.kind)
         await _until_stopped(application, server, stop, now)
         await server
         node.log.info("stopped")
@@ -120,4 +126,6 @@ def _on_signals(application: Application, stop: asyncio.Event, now: asyncio.Even
 
 
 def _shown(host: str) -> str:
+    """As a client on this machine writes it: "every interface" is no address to call."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{host}]" if ":" in host else host

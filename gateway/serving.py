@@ -3,7 +3,7 @@ same application until told to stop, and neither logs requests: the canonical li
 
 import asyncio
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
@@ -17,42 +17,56 @@ HYPERCORN_KEEP_ALIVE_S = 75.0
 GRACE_S = 3.0
 
 
-@dataclass(slots=True)
+class CannotListen(Exception):
+    """The text says where, and why not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
-    """Which server, where. `bound_port` is known once the port is open (`port` 0 takes a free one)."""
+    """Which server, where; `port` 0 takes a free one."""
 
     kind: str
     host: str
     port: int
-    bound_port: int = field(default=0)
 
 
-async def listen(app: AsgiApp, serving: Serving, stop: asyncio.Event, now: asyncio.Event, ready: asyncio.Event) -> None:
-    """Serves until `now`; after `stop` the node drains while the server still answers. Raises OSError if the port is
-    taken."""
-    bound = _socket(serving)
-    serving.bound_port = bound.getsockname()[1]
-    try:
-        if serving.kind == "uvicorn":
-            await _uvicorn(app, bound, now, ready)
-        else:
-            await _hypercorn(app, bound, now, ready)
-    finally:
-        bound.close()
+class Door:
+    """The address, taken before anything is made that can be shown only once, and closed until `open`: who calls before
+    that is turned away by the system instead of kept waiting."""
+
+    def __init__(self, serving: Serving) -> None:
+        """Raises CannotListen."""
+        self._serving = serving
+        self.socket = socket.socket(socket.AF_INET6 if ":" in serving.host else socket.AF_INET, socket.SOCK_STREAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self.socket.bind((serving.host, serving.port))
+        except OSError as error:
+            self.socket.close()
+            raise self._refused(error) from error
+        self.socket.setblocking(False)
+        self.port: int = self.socket.getsockname()[1]
+
+    def open(self) -> None:
+        """From now on callers are queued. Raises CannotListen if another process was quicker."""
+        try:
+            self.socket.listen(BACKLOG)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def _refused(self, error: OSError) -> CannotListen:
+        return CannotListen(f"cannot listen on {self._serving.host}:{self._serving.port}: {error.strerror or error}")
 
 
-def _socket(serving: Serving) -> socket.socket:
-    family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((serving.host, serving.port))
-        bound.listen(BACKLOG)
-    except OSError:
-        bound.close()
-        raise
-    bound.setblocking(False)
-    return bound
+async def listen(app: AsgiApp, kind: str, door: Door, now: asyncio.Event, ready: asyncio.Event) -> None:
+    """Serves behind an open door until `now`; the node drains before that, while the server still answers."""
+    if kind == "uvicorn":
+        await _uvicorn(app, door.socket, now, ready)
+    else:
+        await _hypercorn(app, door.socket, now, ready)
 
 
 async def _hypercorn(app: AsgiApp, bound: socket.socket, now: asyncio.Event, ready: asyncio.Event) -> None:

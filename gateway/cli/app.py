@@ -6,9 +6,11 @@ import typer
 
 from gateway.cli import books, keys, node, policy
 from gateway.cli.lazy import load
+from gateway.cli.options import Group
 
 app = typer.Typer(
     name="comptroller",
+    cls=Group,
     help="A runtime control layer for AI usage: every call is identified, allowed, held against a budget and booked.",
     no_args_is_help=True,
     add_completion=False,

@@ -5,13 +5,15 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.api import at, call
+from gateway.cli.journal import COLUMNS as JOURNAL_COLUMNS
+from gateway.cli.journal import told
 from gateway.cli.moments import moment
-from gateway.cli.options import Config, Json, target
-from gateway.cli.output import FINDING, csv_line, decimal, print_json, say, table
+from gateway.cli.options import Config, Group, Json, target
+from gateway.cli.output import FINDING, USAGE, csv_line, decimal, fail, print_json, say, table
 
-limits = typer.Typer(help="Live counters of every limit.", no_args_is_help=True)
-sessions = typer.Typer(help="Runs of agents: look at them, pause, resume, stop.", no_args_is_help=True)
-audit = typer.Typer(help="The journal: search it, verify its hash chain.", no_args_is_help=True)
+limits = typer.Typer(cls=Group, help="Live counters of every limit.", no_args_is_help=True)
+sessions = typer.Typer(cls=Group, help="Runs of agents: look at them, pause, resume, stop.", no_args_is_help=True)
+audit = typer.Typer(cls=Group, help="The journal: search it, verify its hash chain.", no_args_is_help=True)
 FIGURES = ("calls", "denied", "input_tokens", "output_tokens", "tool_calls", "cost_usd")
 LIMIT_COLUMNS = ("name", "scope", "unit", "limit", "spent", "held", "remaining", "window", "resets_at")
 SESSION_COLUMNS = ("id", "state", "key", "agent", "calls", "denied", "cost_usd", "last_active_at", "reason")
@@ -30,6 +32,8 @@ def usage(
     as_json: Json = False,
 ) -> None:
     """Who spent what, from the ledger."""
+    if csv and as_json:
+        fail("--csv and --json: choose one", USAGE)
     answer = call(target(config), "GET", "/usage", query={"by": by, "since": moment(since), "until": moment(until)})
     rows, groups = answer["rows"], tuple(answer["by"])
     if as_json:
@@ -138,7 +142,7 @@ def search(
     if as_json:
         print_json(rows)
         return
-    table(("seq", "at", "kind", "doc"), rows, empty="No row matches.")
+    table(JOURNAL_COLUMNS, [told(row) for row in rows], empty="No row matches.")
 
 
 @audit.command("verify")
@@ -153,10 +157,8 @@ def verify(config: Config = None, as_json: Json = False) -> None:
         for each in found["drift"]:
             say(f"{each['table']} {each['key']} differs from its ledger rows")
         state = "agree" if found["ok"] else "DO NOT AGREE"
-        say(
-            f"{found['rows']} rows in {found['segments']} segments; the chain and the books {state}."
-            f" Head {found['head'][:16]}…"
-        )
+        segments = f"{found['segments']} segment{'' if found['segments'] == 1 else 's'}"
+        say(f"{found['rows']} rows in {segments}; the chain and the books {state}. Head {found['head'][:16]}…")
     if not found["ok"]:
         raise typer.Exit(FINDING)
 
@@ -170,7 +172,7 @@ def _change(session: str, action: str, reason: str, config: Config, *, as_json: 
 def _fields(values: dict[str, Any]) -> None:
     for name, value in values.items():
         shown = ", ".join(f"{key} {inner}" for key, inner in value.items()) if isinstance(value, dict) else value
-        say(f"{name:<16} {decimal(shown) if isinstance(shown, float) else shown}")
+        say(f"{name:<16} {decimal(shown) if isinstance(shown, float) else '-' if shown == '' else shown}")
 
 
 def _denial(denial: dict[str, Any]) -> dict[str, Any]:

@@ -79,8 +79,10 @@ def _versions() -> Iterator[Symptom]:
 
 def _configuration(found: list[Found]) -> Iterator[Symptom]:
     faults = [str(each) for each in found if each.fault]
-    first = f"{faults[0]}\n      `comptroller check` lists all" if faults else ""
-    yield Symptom("configuration", f"{len(faults)} faults" if faults else "sound", not faults, first)
+    told = "sound" if not faults else "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+    first = [line.strip() for line in faults[0].splitlines()] if faults else []
+    more = ["`comptroller check` lists all"] if len(faults) > 1 else []
+    yield Symptom("configuration", told, not faults, "\n      ".join((*first, *more)))
     for each in found:
         if not each.fault:
             yield Symptom("configuration", str(each).partition("\n")[0], None, each.hint)
@@ -99,14 +101,14 @@ def _clock(books: Path | None) -> Symptom:
 
 
 def _disk(books: Path) -> Iterator[Symptom]:
-    """Of the nearest directory that is there: a first start makes the rest."""
-    where = next(parent for parent in books.absolute().parents if parent.is_dir())
-    if not os.access(where, os.W_OK | os.X_OK):
-        yield Symptom(
-            "books", f"{where} cannot be written", False, f"let this user write to {where}, or set storage.url"
-        )
+    """Of the nearest parent that is there: a first start makes the rest."""
+    where = next(parent for parent in books.absolute().parents if parent.exists())
+    try:
+        taken_ms = measure_fsync_ms(where)
+    except OSError as error:
+        fix = f"let this user write to {where}, or set storage.url"
+        yield Symptom("books", f"{where} cannot be written: {error.strerror or error}", False, fix)
         return
-    taken_ms = measure_fsync_ms(where)
     fast = taken_ms < FSYNC_SLOW_MS
     fix = "" if fast else "every group of calls waits for one fsync: put the books on a faster disk"
     yield Symptom("fsync", f"{taken_ms:.2f} ms in {where}", fast, fix)

@@ -40,9 +40,10 @@ def run(directory: Path, *, as_json: bool) -> int:
         return OK
     for name in written:
         say(f"wrote {name}")
-    where = "" if directory == Path() else f"cd {shlex.quote(str(directory))} && "
-    say(f"\nNow:\n  {where}comptroller check\n  {where}comptroller serve")
-    say("  comptroller keys create --user alice --agent reviewer    # in a second terminal")
+    where = "" if directory == Path() else f"  cd {shlex.quote(str(directory))}\n"
+    say(f"\nNow:\n{where}  comptroller check\n  comptroller serve")
+    say("\nIn a second terminal, in the same directory:")
+    say("  comptroller keys create --user alice --agent reviewer")
     return OK
 
 

@@ -6,15 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.api import at, call
-from gateway.cli.options import Config, Json, target
+from gateway.cli.options import Config, Group, Json, target
 from gateway.cli.output import print_json, say, table
 from gateway.core.identity import make_secret
 
-app = typer.Typer(help="Virtual keys: make, list, rotate, switch off and on, withdraw.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Virtual keys: make, list, rotate, disable, enable, withdraw.", no_args_is_help=True)
 COLUMNS = ("name", "state", "user", "team", "app", "service", "agent", "models", "limits", "expires_at", "id")
 RANDOM_BITS = 192
 Reference = Annotated[str, typer.Argument(help="The key's name or id.")]
-Patterns = Annotated[list[str] | None, typer.Option(help="Only these (repeat; a trailing * is a prefix).")]
+Patterns = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="Only these (repeat; a trailing * is a prefix).")
+]
 
 
 @app.command()
@@ -34,7 +36,7 @@ def create(
     agent: Annotated[str | None, typer.Option(help="Agent that uses it.")] = None,
     model: Patterns = None,
     tool: Patterns = None,
-    limit: Annotated[list[str] | None, typer.Option(help="Such as usd=5/day (repeat).")] = None,
+    limit: Annotated[list[str] | None, typer.Option(metavar="LIMIT", help="Such as usd=5/day (repeat).")] = None,
     expires: Annotated[str | None, typer.Option(help="Day or instant, such as 2027-01-31.")] = None,
     may_assert_user: Annotated[
         bool, typer.Option("--may-assert-user", help="May name its end user, for attribution.")

@@ -15,7 +15,7 @@ from gateway.app import opened
 from gateway.cli.output import FINDING, UNAVAILABLE, fail
 from gateway.policy.findings import PolicyInvalid
 from gateway.settings import Loaded
-from gateway.storage.files import BooksRefused
+from gateway.storage.files import BooksOpen, BooksRefused
 
 
 def answer(
@@ -24,9 +24,11 @@ def answer(
     """(status, JSON object). Ends the command if the books or the policy cannot be opened."""
     try:
         return asyncio.run(_answer(loaded, method, path, body, actor))
-    except BooksRefused as error:
+    except BooksOpen as error:
         advice = "If that is a server, name it in COMPTROLLER_URL and its token in COMPTROLLER_ADMIN_TOKEN."
         fail(f"{error}\n{advice}", UNAVAILABLE)
+    except BooksRefused as error:
+        fail(str(error), UNAVAILABLE)
     except PolicyInvalid as error:
         fail("\n".join(str(finding) for finding in error.findings), FINDING)
 

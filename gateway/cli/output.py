@@ -17,6 +17,7 @@ from gateway.cli.lazy import load
 
 OK, FINDING, USAGE, UNAVAILABLE = 0, 1, 2, 3
 CELL_WIDTH_MAX = 60
+TABLE_WIDTH_MAX = 2_000
 PATIENCE_S = 2.0
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -87,13 +88,15 @@ def printable(text: str) -> str:
 
 
 def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Nothing is cut off, for ids and sums are there to be used: what is wider than the terminal goes on below."""
     drawn = load("rich.table").Table(box=None, pad_edge=False)
     for column in columns:
         numeric = all(isinstance(row.get(column), int | float) for row in rows)
         drawn.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for line in cells:
         drawn.add_row(*(load("rich.text").Text(text) for text in line))
-    load("rich.console").Console(no_color="NO_COLOR" in os.environ, highlight=False).print(drawn)
+    console = load("rich.console").Console(no_color="NO_COLOR" in os.environ, highlight=False, width=TABLE_WIDTH_MAX)
+    console.print(drawn, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:

@@ -8,10 +8,10 @@ import typer
 
 from gateway.cli.api import call, loaded_config
 from gateway.cli.lazy import load
-from gateway.cli.options import Config, Json, target
+from gateway.cli.options import Config, Group, Json, target
 from gateway.cli.output import FINDING, fail, print_json, say
 
-app = typer.Typer(help="Who may use which model with which tools.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Who may use which model with which tools.", no_args_is_help=True)
 Subjects = Annotated[list[str] | None, typer.Argument(help="Such as user:alice team:platform agent:reviewer.")]
 
 

@@ -9,6 +9,7 @@ from gateway.app import serve
 from gateway.cli.api import loaded_config
 from gateway.cli.output import FINDING, UNAVAILABLE, USAGE, fail
 from gateway.policy.findings import PolicyInvalid
+from gateway.serving import CannotListen
 from gateway.settings import SettingsError
 from gateway.storage.files import BooksRefused
 from gateway.wiring.first_run import FirstRun
@@ -33,8 +34,8 @@ def run(
         fail("\n".join(str(finding) for finding in error.findings), FINDING)
     except BooksRefused as error:
         fail(str(error), UNAVAILABLE)
-    except OSError as error:
-        fail(f"cannot listen on {host or loaded.settings.server.host}: {error.strerror}", UNAVAILABLE)
+    except CannotListen as error:
+        fail(f"{error}. Stop what listens there, or choose another address with --host and --port.", UNAVAILABLE)
 
 
 def announce(made: FirstRun, url: str, *, as_json: bool) -> None:

@@ -62,7 +62,9 @@ def _read(root: Path, path: str, findings: list[Finding]) -> PolicyFile:
     try:
         return PolicyFile(path, (root / path).read_bytes())
     except OSError as error:
-        findings.append(Finding(path, 0, 0, f"cannot be read: {error.strerror}", "make the file readable"))
+        there = not isinstance(error, FileNotFoundError)
+        fix = "make the file readable" if there else "put it there (`comptroller init` writes one), or correct `policy`"
+        findings.append(Finding(path, 0, 0, f"cannot be read: {error.strerror}", fix))
         return PolicyFile(path, b"")
 
 

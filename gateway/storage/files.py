@@ -22,10 +22,17 @@ class BooksRefused(Exception):
     """The books cannot be opened as they are. The message says what is wrong and what to do about it."""
 
 
+class BooksOpen(BooksRefused):
+    """A process has the books open."""
+
+
 def prepare_directory(path: Path) -> None:
-    """Makes the directory of the database if it is missing, for its owner only."""
+    """Makes the directory of the database if it is missing, for its owner only. Raises BooksRefused if it cannot."""
     if not path.parent.is_dir():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise _not_writable(path, error) from error
 
 
 class FileLock:
@@ -36,15 +43,18 @@ class FileLock:
         self._file: IO[str] | None = None
 
     def take(self) -> None:
-        """Raises BooksRefused if another process (or this one) has the books open."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Raises BooksOpen if another process (or this one) has the books, BooksRefused if they cannot be written."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _not_writable(self._path.with_suffix(""), error) from error
         file = os.fdopen(descriptor, "r+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             owner = file.read().strip() or "unknown"
             file.close()
-            raise BooksRefused(
+            raise BooksOpen(
                 f"{self._path.with_suffix('')} is open in process {owner}. One process owns the books: stop it, "
                 "ask it through its admin API, or give this one another storage.url."
             ) from None
@@ -116,6 +126,11 @@ def measure_fsync_ms(directory: Path) -> float:
         os.close(descriptor)
         path.unlink()
     return sorted(times_ns)[FSYNC_ROUNDS // 2] / 1e6
+
+
+def _not_writable(books: Path, error: OSError) -> BooksRefused:
+    why = error.strerror or str(error)
+    return BooksRefused(f"{books} cannot be opened: {why}. Let this user write to {books.parent}, or set storage.url.")
 
 
 def _write_private(path: Path, content: bytes) -> None:

@@ -231,7 +231,7 @@ def _instant_us(text: str | None, field: str) -> int | None:
         at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
         return round(at.timestamp() * 1_000_000)
     except (ValueError, OverflowError):
-        raise ManagementRefused(f"{field}: '{text[:40]}' is no day or instant, such as 2027-01-31") from None
+        raise ManagementRefused(f"'{text[:40]}' is no day or instant for `{field}`: write it like 2027-01-31") from None
 
 
 def _sentence(error: Exception) -> str:

@@ -97,6 +97,11 @@ def test_help_goes_to_standard_output(tmp_path, arguments: tuple[str, ...]) -> N
     assert "\x1b" not in ran.out
 
 
+@pytest.mark.parametrize("arguments", [(), ("keys",), ("limits",), ("sessions",), ("policy",), ("audit",)])
+def test_lists_of_commands_end_no_sentence_in_dots(tmp_path, arguments: tuple[str, ...]) -> None:
+    assert "..." not in comptroller(tmp_path, *arguments, "--help").out.partition("Commands:")[2]
+
+
 def test_the_version_is_told(tmp_path) -> None:
     ran = comptroller(tmp_path, "--version")
     assert re.fullmatch(r"comptroller \d+\.\d+\.\d+\n", ran.out)

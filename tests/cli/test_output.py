@@ -2,11 +2,14 @@
 
 import csv
 import io
+import re
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.cli.journal import told
 from gateway.cli.moments import moment
 from gateway.cli.output import csv_line, print_json, printable, table
 
@@ -82,3 +85,44 @@ def test_ages_become_moments() -> None:
     assert day is not None
     assert week < day
     assert day.endswith("+00:00")
+
+
+def test_a_table_on_a_terminal_cuts_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id that is cut cannot be given to the next command."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "40")
+    session = "ses_" + "x" * 26
+    table(("id", "state", "cost_usd"), [{"id": session, "state": "paused by a person", "cost_usd": 0.000031}], empty="")
+    (head, row) = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+    assert head.split() == ["id", "state", "cost_usd"]
+    assert row.split() == [session, "paused", "by", "a", "person", "0.000031"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("kind", "doc", "cells"),
+    [
+        ("denied", {"subject": "call_1", "code": "model_denied", "attribution": {"key": "ci"}, "count": 1},
+         ("call_1", "ci", "model_denied")),
+        ("denied", {"subject": "call_1", "code": "rate_limited", "attribution": {"key": "ci"}, "count": 70},
+         ("call_1", "ci", "rate_limited, 70 times")),
+        ("settled", {"subject": "call_1", "outcome": "ok", "posted": {"usd_micros": 31}, "attribution": {"key": "ci"}},
+         ("call_1", "ci", "ok, 0.000031 USD posted")),
+        ("held", {"subject": "call_1", "model": "small", "held": {"usd_micros": 5_000_000}, "attribution": {}},
+         ("call_1", None, "model small, 5 USD held")),
+        ("session", {"subject": "ses_1", "action": "paused", "reason": "loop", "actor": "admin:eve"},
+         ("ses_1", "admin:eve", "paused, loop")),
+        ("refusals", {"subject": "", "reason": "key_unknown", "source": "127.0.0.0/24", "count": 2},
+         ("", None, "key_unknown, 127.0.0.0/24, 2 times")),
+    ],
+)  # fmt: skip
+def test_a_row_of_the_journal_says_who_did_what(
+    kind: str, doc: dict[str, object], cells: tuple[str | None, ...]
+) -> None:
+    row = told({"seq": 1, "at": "2026-01-01T00:00:00Z", "kind": kind, "doc": doc})
+    assert (row["subject"], row["who"], row["what"]) == cells

@@ -194,8 +194,30 @@ def test_a_port_that_is_taken_is_unavailable(place: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ran = comptroller(place, "serve", "--port", str(taken.getsockname()[1]))
+        port = taken.getsockname()[1]
     assert (ran.code, ran.out) == (3, "")
-    assert "listen" in ran.err
+    assert f"cannot listen on 127.0.0.1:{port}" in ran.err
+    assert "--port" in ran.err
+
+
+@pytest.mark.parametrize("kind", ["hypercorn", "uvicorn"])
+def test_rule_35_a_first_start_that_cannot_listen_makes_nothing_that_is_shown_once(tmp_path: Path, kind: str) -> None:
+    """Else the key and the token of the first start would be made, and never seen by anyone."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert comptroller(tmp_path, "serve", "--port", str(taken.getsockname()[1])).code == 3
+        assert list(tmp_path.iterdir()) == []
+    with serving(tmp_path, "--server", kind, until=".mcp.json") as second:
+        key = re.search(r"COMPTROLLER_API_KEY=(\S+)", second.said)
+        assert key
+        assert second.chat(key[1])[0] == 200
+
+
+def test_every_interface_is_told_as_an_address_that_can_be_called(tmp_path: Path) -> None:
+    with serving(tmp_path, "--host", "0.0.0.0", until=".mcp.json") as server:
+        assert re.match(r"Comptroller serves at http://127\.0\.0\.1:\d+\n", server.said)
+        assert "0.0.0.0" not in server.said
 
 
 @pytest.mark.parametrize(("arguments", "said"), [(("--server", "apache"), "hypercorn"), (("--workers", "2"), "worker")])

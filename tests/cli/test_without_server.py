@@ -127,6 +127,7 @@ def test_no_books_are_made_where_none_belong(run: Called, tmp_path: Path, argume
         (("keys", "create", "--expires", "soon"), 2),
         (("usage", "--by", "prompt"), 2),
         (("usage", "--since", "soon"), 2),
+        (("usage", "--csv", "--json"), 2),
         (("sessions", "list", "--state", "asleep"), 2),
         (("policy", "explain"), 2),
         (("policy", "explain", "alice"), 2),
@@ -210,6 +211,16 @@ def test_doctor_finds_a_fresh_place_well(run: Called, place: Path) -> None:
     symptoms = {symptom["what"]: symptom for symptom in ran.json}
     assert {"Python", "SQLite", "OpenSSL", "clock", "fsync", "configuration", "books", "port"} <= symptoms.keys()
     assert (ran.code, [s for s in ran.json if s["ok"] is False]) == (0, [])
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("keys", "list"), ("doctor",)])
+def test_books_that_cannot_be_made_are_told_with_what_to_do(run: Called, place: Path, command: tuple[str, ...]) -> None:
+    (place / "no-directory").write_text("")
+    edit(place / "comptroller.yaml", "sqlite:///var/comptroller.db", "sqlite:///no-directory/books/comptroller.db")
+    ran = run(*command)
+    assert ran.code == (1 if command == ("doctor",) else 3)
+    assert "storage.url" in ran.out + ran.err
+    assert "COMPTROLLER_URL" not in ran.err
 
 
 @pytest.mark.parametrize("sick", ["key", "provider", "config", "books", "program", "clock"])
