@@ -4,7 +4,7 @@ Values only; who changes what is said in `gateway/pipeline`. Times are microseco
 nanoseconds of the monotonic clock for durations.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -44,7 +44,8 @@ class Caller:
 
 
 class Arrival(NamedTuple):
-    """What the edge saw: headers in lower case, the parsed body, its size, when it came."""
+    """What the edge saw: headers in lower case, the parsed body, its size, when it came. `left` returns when the client
+    is gone, where the edge can tell."""
 
     headers: Mapping[str, str]
     body: Mapping[str, object]
@@ -54,3 +55,4 @@ class Arrival(NamedTuple):
     tags: tuple[tuple[str, str], ...] = ()
     end_user: str = "-"
     query: Mapping[str, str] = MappingProxyType({})
+    left: Callable[[], Awaitable[object]] | None = None

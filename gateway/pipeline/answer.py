@@ -11,6 +11,10 @@ from gateway.pipeline.plane import Plane
 Headers = dict[str, str]
 
 
+class ClientLeft(Exception):
+    """The client went away before there was anything to answer: nobody is there to hear it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Whole:
     status: int

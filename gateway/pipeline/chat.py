@@ -23,7 +23,7 @@ from gateway.core.upstream import UpstreamError, UpstreamInvalid
 from gateway.core.usage import Usage
 from gateway.core.wire.openai_chat import ChatFacts
 from gateway.core.wire.openai_reply import reply_calls, reply_messages, reply_text, reply_usage
-from gateway.pipeline.answer import Answer, Streamed, Whole, governed_headers
+from gateway.pipeline.answer import Answer, ClientLeft, Streamed, Whole, governed_headers
 from gateway.pipeline.authorize import (
     authorize_model,
     local_time,
@@ -33,7 +33,7 @@ from gateway.pipeline.authorize import (
     used_ratios,
 )
 from gateway.pipeline.denied import LoopRefused, Trail, denied, refuse_at_the_door
-from gateway.pipeline.forward import Sent, UpstreamSaidNo, forward_model, upstream_denial
+from gateway.pipeline.forward import Sent, UpstreamSaidNo, forward_model, forward_unless_left, upstream_denial
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.read_openai import (
     canonical_tools,
@@ -90,7 +90,7 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
         warnings = _judge_loops(plane, live, ask, arrival) if ask.produces_output else []
         try:
             reserved = await reserve_model(plane, live, ask, attribution, trail.call_id, granted)
-            sent = await _forward(plane, ask, reserved)
+            sent = await _forward(plane, live, ask, reserved, arrival)
             headers = governed_headers(plane, reserved.hold, live.id, warnings)
             _say_clamped(headers, ask, reserved)
             if isinstance(sent, Sent):
@@ -100,12 +100,12 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
             if isinstance(sent, Whole):
                 live.loops.withdraw(ask.request_digest)
                 return Whole(sent.status, {**headers, **sent.headers}, sent.body)
-            if stream:
+            if stream and _is_event_stream(sent):
                 relay = Relay(plane, caller.key_id, live, ask, reserved, sent, arrival.at_ns)
                 handed_over = True
                 return Streamed(200, {**headers, **_EVENT_STREAM}, relay.chunks(), relay.end)
             return await _complete(plane, caller, live, ask, reserved, sent, arrival, headers)
-        except Refused:
+        except (Refused, ClientLeft):
             live.loops.withdraw(ask.request_digest)
             raise
     finally:
@@ -192,10 +192,17 @@ def judge(found: Repetition, action: LoopAction) -> list[str]:
     raise LoopRefused(Denial(Code.LOOP_DETECTED, text), state)
 
 
-async def _forward(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent | Whole:
+async def _forward(
+    plane: Plane, live: LiveSession, ask: ModelAsk, reserved: Reserved, arrival: Arrival
+) -> Sent | Whole:
     """The upstream's reply; or its own refusal of the caller's request, with the hold given back."""
     try:
+        if ask.stream and arrival.left is not None:
+            return await forward_unless_left(plane, ask, reserved.size, arrival.left)
         return await forward_model(plane, ask, reserved.size)
+    except ClientLeft:
+        await plane.background.shielded(_book_left(plane, live, ask, reserved, arrival.at_ns))
+        raise
     except UpstreamSaidNo as said_no:
         void_model(plane, reserved, f"the upstream answered {said_no.status}", said_no.status)
         headers = {"content-type": said_no.content_type}
@@ -208,6 +215,19 @@ async def _forward(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent | Wh
     except BaseException:
         void_model(plane, reserved, "interrupted before an answer", 500)
         raise
+
+
+async def _book_left(plane: Plane, live: LiveSession, ask: ModelAsk, reserved: Reserved, started_ns: int) -> None:
+    """A stream whose client left before anything came: the provider has the prompt, so that is booked (rule 10)."""
+    usage = await _estimate(plane, ask, reserved, {}, Outcome.CUT_BY_CLIENT.value)
+    waited_us = (plane.clock.monotonic_ns() - started_ns) // 1000
+    ended = Ended(Outcome.CUT_BY_CLIENT, usage, 0, 499, waited_us, None, None, ask.kind.value, stream=True)
+    settle_model(plane, live, reserved, ended, started_ns)
+
+
+def _is_event_stream(sent: Sent) -> bool:
+    """Some servers answer in one piece whatever they are asked for. A type that says nothing may be a stream."""
+    return not sent.reply.headers.get("content-type", "").startswith(("application/json", "text/html"))
 
 
 async def _complete(  # noqa: PLR0917 - the whole of what a finished call is booked with
@@ -230,6 +250,9 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
         reply = _parsed(body)
         usage, bad = reply_usage(reply)
         outcome = Outcome.OK
+        if ask.stream:
+            text = "The provider does not stream; send the request without `stream`."
+            denial = Denial(Code.UPSTREAM_INVALID, text)
     except UpstreamError as error:
         denial = upstream_denial(error)
     finally:
@@ -252,7 +275,7 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
             None,
             tier if isinstance(tier, str) else None,
             ask.kind.value,
-            stream=False,
+            stream=ask.stream,
         )
         settled = settle_model(plane, live, reserved, ended, arrival.at_ns)
         calls = [call for message in reply_messages(reply) for call in reply_calls(message)]

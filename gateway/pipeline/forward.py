@@ -4,6 +4,8 @@ Rule 31: what an upstream's refusal becomes. Its own 4xx go to the caller as the
 they speak of the caller's request; 401 and 403 speak of our credential and do not.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import orjson
@@ -13,6 +15,7 @@ from gateway.core.denial import Code, Denial, Refused
 from gateway.core.model_ask import ModelAsk
 from gateway.core.sizing import Size
 from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamTimeout
+from gateway.pipeline.answer import ClientLeft
 from gateway.pipeline.plane import Plane
 from gateway.ports import UpstreamReply
 
@@ -66,11 +69,36 @@ async def forward_model(plane: Plane, ask: ModelAsk, size: Size) -> Sent:
     raise last if last is not None else Refused(upstream_denial(UpstreamError("no deployment")))
 
 
+async def forward_unless_left(plane: Plane, ask: ModelAsk, size: Size, left: Callable[[], Awaitable[object]]) -> Sent:
+    """As `forward_model`, for a stream: a client that leaves before the reply's headers come ends the attempt at once
+    (rule 10). Raises ClientLeft then; what the upstream charges for it is not known."""
+    leaving = asyncio.ensure_future(left())
+    sending = asyncio.create_task(forward_model(plane, ask, size))
+    taken = False
+    try:
+        await asyncio.wait((leaving, sending), return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done():
+            raise ClientLeft
+        taken = True
+        return sending.result()
+    finally:
+        leaving.cancel()
+        if not taken:
+            await plane.background.shielded(_abandon(sending))
+
+
+async def _abandon(sending: asyncio.Task[Sent]) -> None:
+    sending.cancel()
+    await asyncio.wait((sending,))
+    if not sending.cancelled() and sending.exception() is None:
+        await sending.result().reply.close()
+
+
 async def _attempt(plane: Plane, ask: ModelAsk, deployment: Deployment, size: Size) -> UpstreamReply:
     provider = plane.providers[deployment.provider]
     body = orjson.dumps(ask.outgoing(deployment, size.send_cap))
     reply = await provider.send(ask.path, body, plane.catalog.timeouts)
-    if reply.status < 400:
+    if reply.status < 300:
         return reply
     try:
         content = await reply.read()
@@ -90,6 +118,9 @@ def _said_no(reply: UpstreamReply, text: str, provider: str) -> Refused | Upstre
     if status in (401, 403):
         message = f"Provider '{provider}' refused this gateway's credential. An administrator must check it."
         return Refused(Denial(Code.UPSTREAM_FAILED, message))
+    if status < 400:
+        message = f"Provider '{provider}' points elsewhere (status {status}). An administrator must check its address."
+        return Refused(Denial(Code.UPSTREAM_INVALID, message))
     if status >= 500:
         return Refused(
             Denial(Code.UPSTREAM_FAILED, f"Provider '{provider}' failed with status {status}.", retry_after_s=1.0)

@@ -6,6 +6,7 @@ client that leaves closes the upstream at once and what was streamed is booked; 
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import orjson
 
@@ -23,6 +24,8 @@ from gateway.pipeline.reserve import Reserved, counted_prompt
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.settle import Ended, settle_model
 from gateway.pipeline.topup import Governor
+
+AFTER_DONE_S = 0.2
 
 
 class Relay:
@@ -56,10 +59,9 @@ class Relay:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes for the client."""
+        upstream = self._sent.reply.chunks()
         try:
-            async for data in self._sent.reply.chunks():
-                if self._first_us is None:
-                    self._first_us = self._elapsed_us()
+            async for data in upstream:
                 out = self._take(data)
                 if not self._governor.calm and not await self._governor.go_on():
                     self._outcome = Outcome.CUT_BY_LIMIT
@@ -68,10 +70,13 @@ class Relay:
                     return
                 if out:
                     yield out
+                if self._done:
+                    await _read_out(upstream)
+                    break
             for event in self._decoder.flush():
                 if self._keep(event):
                     yield event.raw
-            if self._done or self._meter.finished:
+            if self._complete:
                 self._outcome = Outcome.OK
                 return
             self._outcome = Outcome.CUT_BY_UPSTREAM
@@ -91,7 +96,7 @@ class Relay:
         if self._ended:
             return
         self._ended = True
-        outcome = self._outcome or Outcome.CUT_BY_CLIENT
+        outcome = self._outcome or (Outcome.OK if self._complete else Outcome.CUT_BY_CLIENT)
         try:
             await self._sent.reply.close()
         finally:
@@ -100,7 +105,14 @@ class Relay:
                 usage = await self._estimated(outcome)
             self._settle(usage, outcome)
 
+    @property
+    def _complete(self) -> bool:
+        """Whether the whole answer was relayed: many clients hang up at `[DONE]`, not at the stream's end."""
+        return self._done or self._meter.finished
+
     def _take(self, data: bytes) -> bytes:
+        if self._first_us is None:
+            self._first_us = self._elapsed_us()
         events = self._decoder.feed(data)
         kept = [event.raw for event in events if self._keep(event)]
         if len(kept) == 1:
@@ -157,3 +169,12 @@ class Relay:
 
     def _elapsed_us(self) -> int:
         return (self._plane.clock.monotonic_ns() - self._started_ns) // 1000
+
+
+async def _read_out(upstream: AsyncIterator[bytes]) -> None:
+    """Takes in the end of a reply after `[DONE]`, so that its connection can be used again. The answer is complete: an
+    upstream that breaks or lingers now changes nothing about it."""
+    with suppress(TimeoutError, UpstreamError):
+        async with asyncio.timeout(AFTER_DONE_S):
+            async for _ in upstream:
+                pass

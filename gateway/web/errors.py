@@ -1,6 +1,7 @@
 """The one table from a denial to an HTTP answer in the OpenAI wire format (CONTRACT.md section 5, rules 30 and 31).
 
-A final denial says `x-should-retry: false` and carries no retry-after, so that stock SDKs and agents stop and show it.
+A denial that waiting cannot cure says `x-should-retry: false` and carries no retry-after, so that stock SDKs and agents
+stop and show it: a final one, and a failure of the upstream that only an administrator can mend.
 """
 
 import math
@@ -65,7 +66,7 @@ def refusal(denial: Denial) -> Whole:
     headers: Headers = {"content-type": "application/json"}
     if denial.call_id is not None:
         headers["x-comptroller-call"] = denial.call_id
-    if denial.final:
+    if denial.final or denial.retry_after_s is None:
         headers["x-should-retry"] = "false"
     elif denial.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(denial.retry_after_s)))

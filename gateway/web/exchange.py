@@ -4,9 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-
-class ClientLeft(Exception):
-    """The client went away before its body was here: there is nobody to answer."""
+from gateway.core.denial import Code, Denial, Refused
 
 
 def headers_of(raw: Mapping[bytes, bytes]) -> dict[str, str]:
@@ -15,7 +13,8 @@ def headers_of(raw: Mapping[bytes, bytes]) -> dict[str, str]:
 
 
 class Request(NamedTuple):
-    """`at_us` and `at_ns` are when its headers were here; `parameters` come from the route's path."""
+    """`at_us` and `at_ns` are when its headers were here; `parameters` come from the route's path; `left` returns when
+    the client is gone, and may be asked once the body was read."""
 
     method: str
     path: str
@@ -26,9 +25,14 @@ class Request(NamedTuple):
     at_ns: int
     read_body: Callable[[], Awaitable[bytes]]
     parameters: Mapping[str, str]
+    left: Callable[[], Awaitable[object]]
 
     def query(self) -> dict[str, str]:
-        """The last value of each name."""
+        """Each name with its value. Raises Refused for a name that comes twice: one of its values would be dropped."""
         if not self.raw_query:
             return {}
-        return dict(parse_qsl(self.raw_query.decode("latin-1"), keep_blank_values=True))
+        pairs = parse_qsl(self.raw_query.decode("latin-1"), keep_blank_values=True)
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise Refused(Denial(Code.REQUEST_MALFORMED, "A parameter of the query came more than once."))
+        return found

@@ -10,7 +10,11 @@ from gateway.core.denial import Code, Denial
 
 HEADERS_MAX = 100
 PATH_BYTES_MAX = 4096
-_SINGLE = (b"content-length", b"transfer-encoding", b"host", b"authorization", b"x-api-key", b"content-type")
+_SINGLE = (
+    *(b"content-length", b"transfer-encoding", b"host", b"content-type", b"content-encoding"),
+    *(b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"x-comptroller-session", b"x-comptroller-tags"),
+)
+"""What decides framing, identity or attribution: of two values one would be dropped unseen."""
 
 
 def objection(

@@ -76,6 +76,7 @@ async def _governed(face: Face, request: Request, kind: Kind) -> Answer:
         at_ns=request.at_ns,
         tags=tags_of(request.headers),
         end_user=_end_user(caller, body),
+        left=request.left,
     )
     return await model_call(face.plane, caller, arrival, kind)
 

@@ -42,20 +42,33 @@ def make_quart(face: Face, routes: Iterable[Route]) -> Quart:
 def _view(face: Face, route: Route) -> Callable[..., Awaitable[Response]]:
     async def view(**parameters: Any) -> Response:
         # Quart cancels a view when the client leaves; a call that does not stream runs on and is booked (rule 10).
-        answer = await face.plane.background.shielded(answer_to(face, route.handler, _request(face, parameters)))
-        return _response(answer)
+        left = asyncio.Event()
+        answering = face.plane.background.spawn(answer_to(face, route.handler, _request(face, parameters, left)))
+        try:
+            return _response(await asyncio.shield(answering))
+        except asyncio.CancelledError:
+            left.set()
+            answering.add_done_callback(unread)
+            raise
+
+    def unread(answering: asyncio.Task[Answer]) -> None:
+        """A stream that began when its client had just left is closed, which settles it."""
+        if not answering.cancelled() and answering.exception() is None:
+            answer = answering.result()
+            if isinstance(answer, Streamed):
+                _ = face.plane.background.spawn(_close(answer))
 
     return view
 
 
 def _otherwise(face: Face) -> Callable[[HTTPException], Awaitable[Response]]:
     async def respond(error: HTTPException) -> Response:
-        return _response(await answer_to(face, unknown, _request(face, {})))
+        return _response(await answer_to(face, unknown, _request(face, {}, asyncio.Event())))
 
     return respond
 
 
-def _request(face: Face, parameters: Mapping[str, Any]) -> Request:
+def _request(face: Face, parameters: Mapping[str, Any], left: asyncio.Event) -> Request:
     scope: Mapping[str, Any] = request.scope
     body = request.body
     clock = face.plane.clock
@@ -80,6 +93,7 @@ def _request(face: Face, parameters: Mapping[str, Any]) -> Request:
         at_ns=clock.monotonic_ns(),
         read_body=read_body,
         parameters={name: str(value) for name, value in parameters.items()},
+        left=left.wait,
     )
 
 
@@ -95,6 +109,10 @@ def _response(answer: Answer) -> Response:
     for name, value in answer.headers.items():
         response.headers[name] = value.replace("\r", " ").replace("\n", " ")
     return response
+
+
+async def _close(answer: Streamed) -> None:
+    await answer.close()
 
 
 def _chunks(answer: Streamed) -> AsyncIterator[bytes]:

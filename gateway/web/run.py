@@ -1,9 +1,9 @@
 """Runs a handler: whatever it raises becomes an answer in the wire format. Shared by both lanes."""
 
 from gateway.core.denial import Refused
-from gateway.pipeline.answer import Answer
+from gateway.pipeline.answer import Answer, ClientLeft
 from gateway.web.errors import broken, refusal
-from gateway.web.exchange import ClientLeft, Request
+from gateway.web.exchange import Request
 from gateway.web.face import Face, Handler
 
 
