@@ -3,6 +3,7 @@
 This file holds every branch of the line; the stations hold none of each other's.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -45,7 +46,7 @@ from gateway.pipeline.read_openai import (
 )
 from gateway.pipeline.relay import Relay
 from gateway.pipeline.remember import remember_reply
-from gateway.pipeline.reserve import Reserved, books_unavailable, counted_prompt, reserve_model
+from gateway.pipeline.reserve import Reserved, books_unavailable, counted_prompt, reserve_model, widest_factor
 from gateway.pipeline.sessions import LiveSession, refuse_unless_open
 from gateway.pipeline.settle import Ended, settle_model, void_model
 from gateway.ports import BooksUnavailable
@@ -300,7 +301,7 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
 async def _estimate(plane: Plane, ask: ModelAsk, reserved: Reserved, reply: Mapping[str, Any], reason: str) -> Usage:
     prompt = min(reserved.prompt_tokens, await counted_prompt(plane, ask))
     text = reply_text(reply)
-    output = await plane.tokens.count([text]) if text else 0
+    output = math.ceil(await plane.tokens.count([text]) * widest_factor(ask)) if text else 0
     return Usage(prompt, 0, 0, output, 0, estimated=reason)
 
 

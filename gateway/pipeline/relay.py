@@ -7,6 +7,7 @@ client that leaves closes the upstream at once and what was streamed is booked; 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 
 import orjson
 
@@ -100,10 +101,7 @@ class Relay:
         try:
             await self._sent.reply.close()
         finally:
-            usage = self._meter.usage
-            if usage is None or self._meter.usage_bad:
-                usage = await self._estimated(outcome)
-            self._settle(usage, outcome)
+            self._settle(self._meter.reported or await self._estimated(outcome), outcome)
 
     @property
     def _complete(self) -> bool:
@@ -139,15 +137,19 @@ class Relay:
     async def _cut(self, denial: Denial) -> AsyncIterator[bytes]:
         """Our own end of a stream: usage first if it was asked for, then the error, no `[DONE]`."""
         await self._sent.reply.close()
-        if self._ask.include_usage and self._meter.usage is None and self._outcome is not None:
+        if self._ask.include_usage and self._meter.reported is None and self._outcome is not None:
             yield usage_event(self._template, await self._estimated(self._outcome))
         machine = {**denial.machine(), "call": self._reserved.call_id}
         yield stream_error(denial.message, denial.code.value, machine)
 
     async def _estimated(self, outcome: Outcome) -> Usage:
         reason = "usage_invalid" if self._meter.usage_bad else "no_usage" if outcome is Outcome.OK else outcome.value
+        output, early = await self._governor.counted_output(), self._meter.usage
+        if early is not None and not self._meter.usage_bad:
+            # A report from the middle of the answer is true for the prompt, and too low for what came after it.
+            return replace(early, output_tokens=max(early.output_tokens, output), estimated=reason)
         prompt = min(self._reserved.prompt_tokens, await counted_prompt(self._plane, self._ask))
-        return Usage(prompt, 0, 0, await self._governor.counted_output(), 0, estimated=reason)
+        return Usage(prompt, 0, 0, output, 0, estimated=reason)
 
     def _settle(self, usage: Usage, outcome: Outcome) -> None:
         ended = Ended(

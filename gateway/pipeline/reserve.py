@@ -4,7 +4,6 @@ Rules 2, 4, 9, 29, 30: a tighter and dearer estimate is only made where the loos
 whose room is held by others waits a moment; nothing has left for the upstream before the hold is written.
 """
 
-import asyncio
 from dataclasses import dataclass
 
 from gateway.core.attribution import Attribution
@@ -72,9 +71,9 @@ async def commit_hold(plane: Plane, live: LiveSession, hold: Hold, placed: HoldP
         await plane.books.commit(*entries, placed)
     except BooksUnavailable as error:
         live.pending = action
-        plane.limiter.void(hold)
+        plane.limiter.void(hold, written=False)
         raise Refused(books_unavailable()) from error
-    except asyncio.CancelledError:
+    except BaseException:
         # The row may or may not be written by now; an ending for it is right in both cases.
         live.pending = action
         plane.limiter.void(hold)
@@ -163,9 +162,13 @@ def _first_bound(ask: ModelAsk) -> int:
 
 async def counted_prompt(plane: Plane, ask: ModelAsk) -> int:
     """The third step of the ladder."""
-    factor = ask.model.token_factor or max(token_factor(d.upstream_model) for d in ask.model.deployments)
     tokens = await plane.tokens.count(ask.texts())
-    return counted_bound(tokens, factor, ask.prompt.message_count, ask.prompt.weight.constants)
+    return counted_bound(tokens, widest_factor(ask), ask.prompt.message_count, ask.prompt.weight.constants)
+
+
+def widest_factor(ask: ModelAsk) -> float:
+    """The most tokens that one of o200k can be at any deployment of the alias (rule 2)."""
+    return ask.model.token_factor or max(token_factor(d.upstream_model) for d in ask.model.deployments)
 
 
 def _output_ask(
@@ -200,7 +203,7 @@ def _output_ask(
 def _ask(live: LiveSession, sizing: OutputAsk, output_tokens: int) -> Ask:
     money = sizing.prompt_usd_micros + money_for(output_tokens, sizing.output_pico_usd)
     amounts = Amounts(sizing.prompt_tokens, output_tokens, 0, money, requests=1)
-    return Ask(amounts, sessions=0 if live.written else 1)
+    return Ask(amounts, sessions=live.opens)
 
 
 async def _write_down(plane: Plane, live: LiveSession, ask: ModelAsk, reserved: Reserved, rule: str | None) -> None:

@@ -26,6 +26,7 @@ from gateway.ports import Books, Ids
 SESSIONS_KEPT = 20_000
 ISSUED_KEPT = 20_000
 MODELS_KEPT = 32
+OPENED = "opened"
 Address = tuple[str, str, str]
 
 
@@ -37,7 +38,7 @@ class LiveSession:
     def __init__(self, session: Session, *, written: bool) -> None:
         self.session = session
         self.written = written
-        self.pending: str | None = None if written else "opened"
+        self.pending: str | None = None if written else OPENED
         self.in_flight = 0
         self.loops = LoopMemory()
         self.turns = TurnMemory()
@@ -46,6 +47,11 @@ class LiveSession:
     @property
     def id(self) -> str:
         return self.session.id
+
+    @property
+    def opens(self) -> int:
+        """1 for the call that opens it: whoever comes while that one is being written down opens nothing more."""
+        return 1 if self.pending == OPENED else 0
 
     def used_model(self, alias: str) -> None:
         self.models[alias] = None
@@ -91,7 +97,7 @@ class SessionRegistry:
                 return True
             case Continuation.REOPENS:
                 live.session = replace(live.session, state=SessionState.OPEN, run_started_us=now_us)
-                live.pending = "reopened" if live.written else "opened"
+                live.pending = "reopened" if live.written else OPENED
                 return True
             case Continuation.EXPIRED:
                 raise Refused(_expired(live.session, rules))

@@ -140,12 +140,12 @@ async def tool_context(
 async def _hold(plane: Plane, live: LiveSession, attribution: Attribution, ask: ToolAsk, call_id: str) -> Hold:
     """The call's price, one request and one tool call on every limit that binds, all or none."""
     amounts = Amounts(usd_micros=ask.price_usd_micros, requests=1, tool_calls=1)
-    asked = Ask(amounts, sessions=0 if live.written else 1)
     bindings = plane.limiter.bindings(attribution, live.id)
     started_ns = plane.clock.monotonic_ns()
     while True:
         now_us = plane.clock.now_us()
         await plane.limiter.load(bindings, live.id, now_us, fresh_session=not live.written)
+        asked = Ask(amounts, sessions=live.opens)
         taken = plane.limiter.reserve(call_id, attribution, live.id, bindings, asked, now_us)
         if isinstance(taken, Hold):
             return taken

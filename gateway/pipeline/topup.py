@@ -12,13 +12,14 @@ from gateway.core.budget import amounts_by_unit, refusal
 from gateway.core.denial import Code, Denial
 from gateway.core.estimate import token_factor
 from gateway.core.ledger import Amounts, HoldRaised
-from gateway.core.sizing import money_for
+from gateway.core.sizing import Draw, money_for
 from gateway.core.wire.openai_reply import ChatMeter
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.reserve import Reserved, books_unavailable
 from gateway.ports import BooksUnavailable
 
 SLICE_USEFUL_MIN = 16
+_OF_OUTPUT = frozenset({Draw.TOKENS, Draw.OUTPUT, Draw.MONEY})
 
 
 class Governor:
@@ -30,6 +31,7 @@ class Governor:
         self._meter = meter
         self._factor = factor or token_factor(model)
         self._slice = reserved.size.slice_tokens
+        self._bounded = any(b.hard and b.draw in _OF_OUTPUT for b in reserved.hold.bindings)
         self.held = reserved.size.output_tokens
         self._trigger = self.held - self.held // 2
         self._raising: asyncio.Task[None] | None = None
@@ -38,12 +40,16 @@ class Governor:
     @property
     def calm(self) -> bool:
         """Whether nothing needs to be done: the usual case, checked for every chunk of a stream."""
-        if not self._slice or self._meter.bound <= self._trigger:
+        if not self._slice:
+            return self._meter.events <= self.held or not self._bounded
+        if self._meter.bound <= self._trigger:
             return True
         return self._all_held() and self._meter.events <= self.held
 
     async def go_on(self) -> bool:
         """Whether what was metered is covered by the hold; waits for the next slice if the current one is used up."""
+        if not self._slice:
+            return not await self._ignores_cap()
         if self._all_held():
             return self._meter.events <= self.held
         await self._recount()
@@ -70,6 +76,9 @@ class Governor:
         """Why the stream ends here."""
         now_us = self._plane.clock.now_us()
         hold = self._reserved.hold
+        if not self._slice:
+            text = "The provider went on beyond the maximum that it was sent with this request."
+            return Denial(Code.UPSTREAM_INVALID, text, call_id=hold.call_id)
         short = self._plane.limiter.lacking(hold, self._more(SLICE_USEFUL_MIN), now_us)
         # What this very stream holds is as good as spent: waiting for it would never end.
         own = amounts_by_unit(hold.ask)
@@ -82,6 +91,12 @@ class Governor:
             text = "This answer used up the output that its limits had room for when it began."
             return Denial(Code.BUDGET_EXHAUSTED, text, call_id=hold.call_id)
         return refusal(short, now_us, self._plane.pace.remaining_s())
+
+    async def _ignores_cap(self) -> bool:
+        """Whether more came than was held in full and sent as the cap. Events alone do not tell: some servers send a
+        token in several; nor does text by the factor of its family, which is an upper bound."""
+        await self._recount(wait=True)
+        return self._meter.text_bound > self.held * self._factor
 
     def _all_held(self) -> bool:
         """Whether all that the upstream may produce under the cap we sent is held: then the cap ends the stream."""

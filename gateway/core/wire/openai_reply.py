@@ -26,6 +26,7 @@ class ChatMeter:
         "_ended",
         "_fresh",
         "_fresh_bytes",
+        "_reported_events",
         "_seen",
         "events",
         "served_tier",
@@ -41,6 +42,7 @@ class ChatMeter:
         self._counted = 0
         self._fresh: list[str] = []
         self._fresh_bytes = 0
+        self._reported_events = 0
         self._calls: dict[tuple[int, int | str], list[str]] = {}
         self._seen: set[int] = set()
         self._ended: set[int] = set()
@@ -66,9 +68,19 @@ class ChatMeter:
         return report is not None and not choices
 
     @property
+    def reported(self) -> Usage | None:
+        """The provider's report, None if there is none that can be true and that is not older than what was seen."""
+        return None if self.usage_bad or self.events > self._reported_events else self.usage
+
+    @property
     def bound(self) -> int:
         """At least as many tokens as the provider can bill for what was seen."""
-        return max(self.events, self._counted + self._fresh_bytes)
+        return max(self.events, self.text_bound)
+
+    @property
+    def text_bound(self) -> int:
+        """The same by the text alone, for servers that cut a token into several events."""
+        return self._counted + self._fresh_bytes
 
     def uncounted(self) -> str:
         """The text that stands in the bound with its bytes, until `counted` says how many tokens it has."""
@@ -126,6 +138,7 @@ class ChatMeter:
         try:
             self.usage = last_report(self.usage, from_openai(report))
             self.usage_bad = False
+            self._reported_events = self.events
         except UsageInvalid:
             self.usage_bad = True
 
