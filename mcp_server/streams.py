@@ -92,6 +92,10 @@ class Streams:
             return False
         return True
 
+    def open_keys(self) -> tuple[str, ...]:
+        """Those with a request open."""
+        return tuple(self._open)
+
     def end_key(self, key_id: str) -> int:
         """Ends all of a key; how many those were."""
         streams = list(self._open.get(key_id, ()))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import NamedTuple
+from urllib.parse import quote
 
 from gateway.core.attribution import Attribution
 from gateway.core.call import Caller
@@ -20,6 +21,8 @@ from gateway.pipeline.sessions import LiveSession
 
 MODEL_INVOKE = "model:invoke"
 NO_TOOL = "-"
+STRIPPED_HEADER_MAX = 2_000
+_HEADER_SAFE = "-._:/@+~="
 
 
 class Granted(NamedTuple):
@@ -27,6 +30,11 @@ class Granted(NamedTuple):
 
     rule: str | None
     stripped: frozenset[str] = frozenset()
+
+    def stripped_header(self) -> str:
+        """The stripped names for a header. They are the client's words, so what a header cannot hold is escaped."""
+        names = ", ".join(quote(name, safe=_HEADER_SAFE) for name in sorted(self.stripped))
+        return names if len(names) <= STRIPPED_HEADER_MAX else f"{names[:STRIPPED_HEADER_MAX]}..."
 
 
 def authorize_model(

@@ -97,7 +97,7 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
             if isinstance(sent, Sent):
                 headers.update(passable_headers(sent.reply.headers))
             if granted.stripped:
-                headers["x-comptroller-stripped"] = ", ".join(sorted(granted.stripped))
+                headers["x-comptroller-stripped"] = granted.stripped_header()
             if isinstance(sent, Whole):
                 live.loops.withdraw(ask.request_digest)
                 return Whole(sent.status, {**headers, **sent.headers}, sent.body)

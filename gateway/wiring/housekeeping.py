@@ -7,7 +7,8 @@ leaves both as they were, with a line that says where.
 import asyncio
 from pathlib import Path
 
-from gateway.core.tool_name import ToolNames
+from gateway.core.identity import KeyState
+from gateway.core.tool_name import SEPARATOR, ToolNames
 from gateway.policy.findings import PolicyInvalid
 from gateway.policy.source import fingerprint as policy_fingerprint
 from gateway.settings import Loaded, SettingsError, Watch
@@ -47,6 +48,7 @@ class Housekeeper:
                 if tick % WATCH_EVERY == 0:
                     await self._watch()
                     await self._take_up_tools()
+                    self._end_streams_of_inactive_keys()
                 if tick % SWEEP_EVERY == 0:
                     self._sweep()
             except Exception as error:  # noqa: BLE001 - housekeeping goes on whatever one turn of it met
@@ -97,9 +99,21 @@ class Housekeeper:
             return
         table = await front.servers.table()
         known = frozenset(entry.canonical for entry in table.entries(None))
+        # What a server that is down offered keeps its meaning until it is back.
+        known |= {name for name in self._tools if name.partition(SEPARATOR)[0] in table.missing}
         if known != self._tools:
             self._tools = known
             self._node.plane.offer_tools(ToolNames(known | OWN_TOOL_NAMES, (OWN_NAME,)))
+
+    def _end_streams_of_inactive_keys(self) -> None:
+        """A stream outlives the check of its key: whatever ended the key since, the clock or the file, ends it."""
+        plane, front = self._node.plane, self._node.front
+        now_us = plane.clock.now_us()
+        for key_id in front.streams.open_keys():
+            key = plane.keys.get(key_id)
+            expired = key is not None and key.expires_at_us is not None and now_us >= key.expires_at_us
+            if key is None or key.state is not KeyState.ACTIVE or expired:
+                front.close_streams(key_id)
 
     def _sweep(self) -> None:
         node, plane = self._node, self._node.plane

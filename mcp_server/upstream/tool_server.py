@@ -44,6 +44,13 @@ class Answer:
     error: RpcError | None = None
 
 
+@dataclass(slots=True)
+class Began:
+    """Whether a call may have reached its tool."""
+
+    sent: bool = False
+
+
 class ToolServer:
     """`start` begins to connect; `close` ends every session and process. `on_change` is told when the tools changed."""
 
@@ -120,6 +127,7 @@ class ToolServer:
         on_progress: OnProgress | None,
     ) -> Answer:
         """One `tools/call` within `timeout_s`, connecting included. Raises UpstreamError."""
+        began = Began()
         name = tool if isinstance(tool, str) else tool.name
         headers = {} if isinstance(tool, str) else mcp_param_headers(tool.param_headers, arguments)
         params: dict[str, Any] = {"name": name, "arguments": arguments}
@@ -128,18 +136,25 @@ class ToolServer:
         try:
             async with asyncio.timeout(self.config.timeout_s):
                 try:
-                    return await self._call_once(params, headers, lane, on_progress)
+                    return await self._call_once(params, headers, lane, on_progress, began)
                 except SessionLost:  # it expired there and did nothing: once more, in a new one
-                    return await self._call_once(params, headers, lane, on_progress)
+                    began.sent = False
+                    return await self._call_once(params, headers, lane, on_progress, began)
         except TimeoutError:
-            raise UpstreamTimeout(Phase.TOTAL, sent=True) from None
+            raise UpstreamTimeout(Phase.TOTAL if began.sent else Phase.CONNECT, sent=began.sent) from None
 
     async def _call_once(
-        self, params: Mapping[str, Any], headers: Mapping[str, str], lane: str, on_progress: OnProgress | None
+        self,
+        params: Mapping[str, Any],
+        headers: Mapping[str, str],
+        lane: str,
+        on_progress: OnProgress | None,
+        began: Began,
     ) -> Answer:
         session = await self._session(SHARED)
         if session.stateful and lane != SHARED:
             session = await self._session(lane)
+        began.sent = True
         try:
             return Answer(await session.request("tools/call", params, headers=headers, on_progress=on_progress))
         except RpcError as error:

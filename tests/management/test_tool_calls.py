@@ -145,6 +145,7 @@ async def test_models_that_a_rule_on_the_time_allows_are_listed_and_estimated(tm
 
 async def test_rule_19_every_name_of_a_denied_tool_is_stripped(tmp_path: Path) -> None:
     names = ["files__delete", "mcp__comptroller__files__delete", "comptroller_files__delete", "files__read"]
+    names.append("files\r\n.delete: \u20ac")  # a name that no header holds
     tools = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in names]
     row = "p, role:everyone, *, files__delete, model:invoke, , deny\n"
     async with governed(tmp_path, row, tools={"denied_declared": "strip"}) as node:
@@ -152,4 +153,6 @@ async def test_rule_19_every_name_of_a_denied_tool_is_stripped(tmp_path: Path) -
         body = {"model": "small", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 20, "tools": tools}
         reply = await node.client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {ALICE}"})
         assert reply.status_code == 200
-        assert reply.headers["x-comptroller-stripped"].split(", ") == sorted(names[:3])
+        assert reply.headers["x-comptroller-stripped"].split(", ") == sorted(
+            [*names[:3], "files%0D%0A.delete:%20%E2%82%AC"]
+        )

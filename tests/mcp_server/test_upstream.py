@@ -1,14 +1,17 @@
 """Tool servers that end, hang, come back and keep state: none of it harms another, and nothing is left behind."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from gateway.core.upstream import UpstreamTimeout
 from mcp_server.upstream.config import ServerConfig, UpstreamOptions
-from tests.mcp_server.serving import at_port, free_port, gateway, over_http, raw
+from mcp_server.upstream.tool_server import ToolServer
+from tests.mcp_server.serving import QUICK, at_port, free_port, gateway, over_http, raw
 from tests.mcp_server.test_calls import denial, until
 
 
@@ -132,3 +135,24 @@ async def test_many_calls_of_many_clients_do_not_mix() -> None:
         results = await asyncio.gather(*(client.call_tool("raw__echo", {"n": n}) for client, n in wanted))
         assert [result.structured_content for result in results] == [{"n": n} for _, n in wanted]
         assert {outcome.state for outcome in gate.governance.outcomes} == {"settled"}
+
+
+async def test_a_call_that_ran_out_of_time_while_connecting_was_not_sent() -> None:
+    """So its hold is given back: a server that hangs while it starts costs nothing."""
+    silent = ServerConfig(
+        "silent", "stdio", command=(sys.executable, "-c", "import time; time.sleep(60)"), timeout_s=0.3
+    )
+    server = ToolServer(silent, QUICK, lambda: None)
+    try:
+        with pytest.raises(UpstreamTimeout) as caught:
+            await server.call("echo", {}, {}, lane="", on_progress=None)
+        assert not caught.value.sent
+    finally:
+        await server.close()
+    hanging = ToolServer(raw("raw", timeout_s=1.0), QUICK, lambda: None)
+    try:
+        with pytest.raises(UpstreamTimeout) as caught:
+            await hanging.call("wait", {}, {}, lane="", on_progress=None)
+        assert caught.value.sent
+    finally:
+        await hanging.close()
