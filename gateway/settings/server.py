@@ -28,7 +28,7 @@ class Server(Section):
     port: Port = setting(8080, "TCP port; `0` takes a free one.")
     public_url: HttpUrl | None = setting(None, "Address under which clients reach the gateway, for links in messages.")
     server: Literal["hypercorn", "uvicorn"] = setting(
-        "hypercorn", "ASGI server. `uvicorn` comes with the extra `[fast]`."
+        "hypercorn", "ASGI server. The extra `[fast]` makes `uvicorn` fast; it has no time limit for headers."
     )
     workers: Annotated[Count, Field(ge=1)] = setting(1, "Processes that serve.")
     fast_path: Flag = setting(

@@ -37,7 +37,13 @@ def shared(
         tmp_path_factory.mktemp("mcp"),
         upstream.base_url,
         server=request.param,
-        keys=[ALICE, BOB, {"name": "few", "user": "fay"}, {"name": "looping", "user": "lou"}],
+        keys=[
+            ALICE,
+            BOB,
+            {"name": "few", "user": "fay"},
+            {"name": "looping", "user": "lou"},
+            {"name": "lone", "user": "lone"},
+        ],
         policy=OPEN_POLICY.replace("\n# rows: 3\n", DENY),
         models={"small": {**MODEL, "model": "mock-ok"}, "forbidding": {**MODEL, "model": "mock-ok"}},
         limits=[
@@ -151,6 +157,29 @@ async def test_rule_15_the_session_is_the_one_whose_reply_asked_for_this_call(ga
     (session,) = gateway.rows("SELECT session_id FROM calls WHERE kind = 'tool' ORDER BY seq DESC LIMIT 1")[0].values()
     by_client = {row["client_id"]: row["id"] for row in gateway.cli("sessions", "list", "--json").json}
     assert session == by_client["asker"]
+
+
+async def test_rule_15_without_a_sign_it_is_the_keys_only_active_session_else_its_implicit_one(
+    gateway: GatewayProcess,
+) -> None:
+    async def session_of_a_tool_call(text: str, session: str | None = None) -> str:
+        async with mcp(gateway, "lone", session=session) as client:
+            assert not (await client.call_tool("notes__add_note", {"text": text})).is_error
+        gateway.quiesce()
+        (found,) = gateway.rows("SELECT session_id FROM calls WHERE kind = 'tool' ORDER BY seq DESC LIMIT 1")
+        (listed,) = [row for row in sessions() if row["id"] == found["session_id"]]
+        return listed["client_id"] or listed["kind"]
+
+    def sessions() -> list[dict[str, Any]]:
+        return list(gateway.cli("sessions", "list", "--key", "lone", "--json").json)
+
+    with sdk(gateway, "lone", session="only") as client:
+        client.chat.completions.create(**ask())
+    assert await session_of_a_tool_call("while there is one") == "only"
+    with sdk(gateway, "lone", session="second") as client:
+        client.chat.completions.create(**ask())
+    assert await session_of_a_tool_call("while there are two") == "implicit"
+    assert await session_of_a_tool_call("by its own header", "second") == "second"
 
 
 async def test_rule_20_a_tool_call_is_judged_with_the_model_that_asked(gateway: GatewayProcess) -> None:
