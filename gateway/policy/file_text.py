@@ -8,7 +8,7 @@ from gateway.policy.findings import Finding
 
 BYTES_MAX = 16 * 1024 * 1024
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
-_TRAILER = re.compile(r"#\s*rows:\s*(.*)")
+_COUNT = re.compile(r"#\s*rows:\s*(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def text_of(path: str, content: bytes) -> FileText:
     rows = tuple(line for line in lines if line.text.strip(" ") and not line.text.lstrip(" ").startswith("#"))
     if not findings and not rows:
         findings.append(Finding(path, 0, 0, "the file holds no row", "write rows, or remove the file"))
-    findings.extend(_trailer_findings(path, lines, len(rows)))
+    findings.extend(_count_findings(path, lines, len(rows)))
     return FileText(path, rows, tuple(findings))
 
 
@@ -79,18 +79,12 @@ def _lines(path: str, text: str, findings: list[Finding]) -> Iterator[Line]:
         yield Line(number, line)
 
 
-def _trailer_findings(path: str, lines: tuple[Line, ...], rows: int) -> Iterator[Finding]:
-    """`# rows: N` proves that a file is whole, even one that was cut between two lines."""
-    written = [line for line in lines if line.text.strip(" ")]
-    for line in written:
-        trailer = _TRAILER.match(line.text)
-        if not trailer:
-            continue
-        if line is not written[-1]:
+def _count_findings(path: str, lines: tuple[Line, ...], rows: int) -> Iterator[Finding]:
+    """`# rows: N` before the rows proves that a file is whole, even one that was cut between two rows; after them, it
+    would be cut off with them."""
+    for line in lines:
+        count = _COUNT.match(line.text)
+        if count and count.group(1).strip() != str(rows):
             yield Finding(
-                path, line.number, 1, "rows stand after the count of rows", f"move it to the end: # rows: {rows}"
-            )
-        elif trailer.group(1).strip() != str(rows):
-            yield Finding(
-                path, line.number, 1, f"the file holds {rows} rows, not {trailer.group(1).strip()}", f"# rows: {rows}"
+                path, line.number, 1, f"the file holds {rows} rows, not {count.group(1).strip()}", f"# rows: {rows}"
             )
