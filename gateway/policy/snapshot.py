@@ -52,15 +52,15 @@ class _Memo(Generic[_Value]):
         return value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Compiled:
-    """A rule with its place in the order of the policy."""
+    """A rule with its place in the order of the policy. `allowed` is made when it is first given; most never are."""
 
     order: int
     rule: Rule
     condition: Condition | None
     is_deny: bool
-    allowed: Decision
+    allowed: Decision | None = None
 
 
 @dataclass(slots=True)
@@ -87,9 +87,7 @@ class Snapshot:
         # Deny rows on tools by (action, subject), then tool: where no model is known they match whatever their model.
         self._tool_denies: dict[tuple[str, str], dict[str, list[_Compiled]]] = {}
         for order, rule in enumerate(rows.rules):
-            self._add(
-                _Compiled(order, rule, rule.condition, rule.effect is Effect.DENY, allowed_by(rule.place, self.version))
-            )
+            self._add(_Compiled(order, rule, rule.condition, rule.effect is Effect.DENY))
         # Of every subject that rows know: the subjects of rows that it acts as.
         in_rules = frozenset(rule.subject for rule in rows.rules)
         known = {subject: frozenset({subject}) for subject in (*in_rules, EVERYONE)} | self._roles
@@ -130,7 +128,7 @@ class Snapshot:
         for allow in matches.allows:
             condition = allow.condition
             if condition is None or condition.holds_for_allow(context, listing):
-                return allow.allowed
+                return self._allowed(allow)
         return denied_by_default(self.version, model, tool, action)
 
     def decide_call(
@@ -188,8 +186,13 @@ class Snapshot:
         if denies:
             return _Matches(denies, allows, denied_by(denies[0].rule.place, self.version, model, tool, action))
         if allows:
-            return _Matches(denies, allows, allows[0].allowed)
+            return _Matches(denies, allows, self._allowed(allows[0]))
         return _Matches(denies, allows, denied_by_default(self.version, model, tool, action))
+
+    def _allowed(self, row: _Compiled) -> Decision:
+        if row.allowed is None:
+            row.allowed = allowed_by(row.rule.place, self.version)
+        return row.allowed
 
     def _relevant_subjects(self, subjects: frozenset[str]) -> tuple[str, ...]:
         kept = self._relevant.get(subjects)
