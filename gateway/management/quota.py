@@ -15,6 +15,7 @@ from gateway.core.estimate import counted_bound, token_factor
 from gateway.core.hold import Binding, CounterView
 from gateway.core.identity import ABSENT
 from gateway.core.ledger import Amounts
+from gateway.core.limit import Action
 from gateway.core.money import format_usd
 from gateway.core.report import CallRow
 from gateway.core.sizing import money_for
@@ -29,6 +30,18 @@ from gateway.ports import Reports
 NO_SESSION = ""
 NEW_SESSION = "session:new"
 _STANDARD: Final = frozenset[str]()
+_ASK = "ask an administrator for access"
+_NEXT: Final[Mapping[str, str]] = {
+    Code.MODEL_DENIED: f"Use a model of models_list, or {_ASK}.",
+    Code.MODEL_UNKNOWN: "Use a model of models_list.",
+    Code.TOOL_DENIED: f"Go on without the tool, or {_ASK}.",
+    Code.BUDGET_EXHAUSTED: "Waiting helps only once the limit resets; ask an administrator for more.",
+    Code.SESSION_BUDGET_EXHAUSTED: "This session is used up: finish, or go on in a new one.",
+    Code.SESSION_EXPIRED: "Go on in a new session.",
+    Code.LOOP_DETECTED: "Change the approach; a person must resume the session.",
+    Code.SESSION_PAUSED: "A person must resume the session.",
+    Code.SESSION_STOPPED: "Make no calls in this session.",
+}
 
 
 async def status(plane: Plane, caller: Caller, headers: Mapping[str, str], session: str | None) -> dict[str, Any]:
@@ -53,14 +66,18 @@ async def status(plane: Plane, caller: Caller, headers: Mapping[str, str], sessi
 
 
 async def limits(plane: Plane, caller: Caller, headers: Mapping[str, str], session: str | None) -> dict[str, Any]:
-    """Every limit that applies, with its window, scope and figures, in file order."""
+    """Every limit that applies, with its window, scope, action and figures, in file order; limits of keys block."""
     found = [await _own_session(plane, caller, session)] if session else await _sessions(plane, caller, headers)
     views = await _views(plane, caller, found[0].id if found else NO_SESSION)
     if not found:
         bindings = plane.limiter.bindings(_bare(plane, caller), NO_SESSION)
         views += [_unused(binding) for binding in bindings if binding.limit.per_session]
     order = {limit.name: place for place, limit in enumerate(plane.catalog.limits)}
-    listed = [view_object(view) for view in sorted(views, key=lambda view: order.get(view.name, len(order)))]
+    actions = {limit.name: limit.action.value for limit in plane.catalog.limits}
+    listed = [
+        {**view_object(view), "action": actions.get(view.name, Action.BLOCK.value)}
+        for view in sorted(views, key=lambda view: order.get(view.name, len(order)))
+    ]
     return {"summary": f"{len(listed)} limits apply to key '{caller.key_name}'.", "limits": listed}
 
 
@@ -134,8 +151,14 @@ async def explain(plane: Plane, reports: Reports, caller: Caller, call_id: str) 
             f" Limit '{limit['name']}' for {limit['scope']} had {limit['spent']} spent and {limit['held']} held of "
             f"{limit['limit']} {limit['unit']}, {limit['remaining']} remained and at least {limit['asked']} were asked."
         )
+        words += f" It resets at {limit['resets_at']}." if limit.get("resets_at") else ""
     elif row.denial.get("rule"):
         words += f" Rule {row.denial['rule']} decided."
+    elif row.denial.get("code") in (Code.MODEL_DENIED, Code.TOOL_DENIED):
+        words += " No rule of the policy, or not this key, allows it; what nothing allows is denied."
+    wait_s = row.denial.get("retry_after_s")
+    step = f"Retry after {wait_s:.1f} s." if wait_s is not None else _NEXT.get(str(row.denial.get("code")), "")
+    words += f" {step}" if step else ""
     return {"summary": words, "comptroller": dict(row.denial)}
 
 

@@ -80,6 +80,7 @@ LIMIT: Final = an_object(
         "held": AMOUNT,
         "remaining": AMOUNT,
         "window": MAYBE_TEXT,
+        "action": {"type": "string"},
         "resets_at": MAYBE_TEXT,
     },
     ("name", "scope", "unit", "limit", "remaining"),

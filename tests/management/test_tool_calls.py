@@ -156,3 +156,28 @@ async def test_rule_19_every_name_of_a_denied_tool_is_stripped(tmp_path: Path) -
         assert reply.headers["x-comptroller-stripped"].split(", ") == sorted(
             [*names[:3], "files%0D%0A.delete:%20%E2%82%AC"]
         )
+
+
+async def test_an_explained_denial_says_what_decided_and_what_to_do(tmp_path: Path) -> None:
+    limits = [{"name": "few", "each": "user", "tool_calls": 1, "window": "day", "action": "pause"}]
+    async with governed(tmp_path, limits=limits) as node:
+
+        async def explained(tool: str) -> str:
+            with pytest.raises(Refused) as caught:
+                await called(node, tool)
+            call_id = str(caught.value.denial.call_id)
+            return str((await quota.explain(node.plane, node.reports, node.caller("alice"), call_id))["summary"])
+
+        words = await explained("web__get")
+        assert "what nothing allows is denied. Go on without the tool" in words
+        await called(node)
+        words = await explained("files__read")
+        assert "1 spent and 0 held of 1 tool_calls, 0 remained" in words
+        assert "It resets at 20" in words
+        assert "ask an administrator for more" in words
+        assert "A person must resume" in await explained("files__read")
+        listed = (await quota.limits(node.plane, node.caller("alice"), {}, None))["limits"]
+        assert {limit["name"]: limit["action"] for limit in listed} == {
+            "few": "pause",
+            "sessions.max_new_per_hour": "block",
+        }
