@@ -217,6 +217,9 @@ class Limiter(Protocol):
 
     def shrink(self, hold: Hold, less: Amounts) -> None: ...
 
+    async def move(self, hold: Hold, attribution: Attribution, now_us: int) -> bool:
+        """Holds a call on another attribution's limits too and settles it there; False = no room, nothing changed."""
+
     def settle(self, hold: Hold, posted: Amounts) -> None: ...
 
     def void(self, hold: Hold, *, written: bool = True) -> None:

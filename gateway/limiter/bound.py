@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from typing import Self
 
 from gateway.core.attribution import Attribution
-from gateway.core.budget import Ask, Shortfall
+from gateway.core.budget import Ask, Shortfall, amounts_by_unit
 from gateway.core.counter import Counter
 from gateway.core.hold import Binding, Hold
+from gateway.limiter.reading import shortfall
 
 
 class Bound(tuple[Binding, ...]):  # noqa: SLOT001 - a tuple subclass cannot have slots with values
@@ -41,9 +42,10 @@ class Bound(tuple[Binding, ...]):  # noqa: SLOT001 - a tuple subclass cannot hav
 
 
 class OpenHold(Hold):
-    """A hold with the counters it lies on; a counter that rolled over since is still the one to release."""
+    """A hold with the counters it lies on; a counter that rolled over since is still the one to release. `moved` = some
+    of them do not count what it is booked on now."""
 
-    __slots__ = ("counters",)
+    __slots__ = ("counters", "moved")
 
     def __init__(
         self,
@@ -59,6 +61,34 @@ class OpenHold(Hold):
     ) -> None:
         super().__init__(call_id, at_us, attribution, session_id, ask, bindings, warnings)
         self.counters = counters
+        self.moved = False
+
+    def books(self, b: Binding) -> bool:
+        """Whether what this call is settled with counts on a limit that it is held on."""
+        return not self.moved or (
+            b.limit.binds(self.attribution, self.session_id)
+            and b.limit.scope(self.attribution, self.session_id) == b.scope
+        )
+
+    def move(self, bound: Bound, counters: tuple[Counter, ...], now_us: int) -> bool:
+        """Takes the places of `bound` that it does not have yet, all or none, and is booked there from now on."""
+        held = {(b.limit.name, b.scope) for b in self.bindings}
+        more = [
+            (b, counter)
+            for b, counter in zip(bound, counters, strict=True)
+            if (b.limit.name, b.scope) not in held and counter.start_us <= self.at_us < counter.end_us
+        ]
+        amounts = amounts_by_unit(self.ask)
+        for b, counter in more:
+            asked = amounts[b.limit.unit_index]
+            if asked and b.hard and shortfall(b, counter, asked, now_us) is not None:
+                return False
+        for b, counter in more:
+            counter.hold(amounts[b.limit.unit_index], now_us)
+        self.bindings = (*self.bindings, *(b for b, _ in more))
+        self.counters = (*self.counters, *(counter for _, counter in more))
+        self.attribution, self.moved = bound.attribution, True
+        return True
 
 
 def opened_hold(hold: Hold) -> OpenHold:

@@ -19,7 +19,7 @@ from gateway.core.report import Totals
 from gateway.core.sizing import Draw, Room
 from gateway.limiter.bound import Bound, OpenHold, opened_hold
 from gateway.limiter.past import negative, new_counter, recorded_kind, same_view, totals_ask, window_of
-from gateway.limiter.reading import live_view, shortfall, summary, view
+from gateway.limiter.reading import live_view, only_here, shortfall, summary, view
 from gateway.ports import Books
 
 TermsOf = Callable[[Attribution, Sequence[str]], tuple[tuple[str, str | None], ...]]
@@ -172,6 +172,13 @@ class MemoryLimiter:
         hold.ask = Ask(hold.ask.amounts.plus(more), hold.ask.sessions, hold.ask.concurrent)
         return True
 
+    async def move(self, hold: Hold, attribution: Attribution, now_us: int) -> bool:
+        """Holds a call on another attribution's limits too, all or none. Raises BooksUnavailable."""
+        bound = self.bindings(attribution, hold.session_id)
+        await self.load(bound, hold.session_id, now_us, fresh_session=False)
+        bound = self.bindings(attribution, hold.session_id)
+        return hold.open and opened_hold(hold).move(bound, self._found(bound, now_us), now_us)
+
     def lacking(self, hold: Hold, more: Amounts, now_us: int) -> tuple[Shortfall, ...]:
         """The hard limits that have no room for raising this hold, on the counters that it lies on."""
         amounts = amounts_by_unit(Ask(more, concurrent=0))
@@ -233,7 +240,7 @@ class MemoryLimiter:
 
     def sweep(self, now_us: int, idle_us: int) -> int:
         """Lets counters leave memory that nothing holds and nobody used for a while. Returns how many left."""
-        free = {key: c for key, c in self._counters.items() if not c.holds and not _only_here(c, now_us)}
+        free = {key: c for key, c in self._counters.items() if not c.holds and not only_here(c, now_us)}
         gone = [key for key, c in free.items() if c.end_us <= now_us or now_us - c.used_us > idle_us]
         spare = len(self._counters) - len(gone) - COUNTERS_KEPT
         if spare > 0:
@@ -346,7 +353,7 @@ class MemoryLimiter:
         for b, counter in zip(hold.bindings, opened.counters, strict=True):
             index = b.limit.unit_index
             counter.release(held[index])
-            if amounts[index]:
+            if amounts[index] and opened.books(b):
                 counter.post(amounts[index], hold.at_us)
         if self._late:
             # The books were asked before this settlement reaches them.
@@ -388,8 +395,3 @@ class MemoryLimiter:
                 return bindings
             return self.bindings(bindings.attribution, bindings.session_id)
         return tuple(bindings)
-
-
-def _only_here(counter: Counter, now_us: int) -> bool:
-    """Openings by opener are read from the books at start only, so these counters must not leave with anything in."""
-    return counter.limit.each == OPENER and counter.end_us > now_us and counter.spent(now_us) > 0

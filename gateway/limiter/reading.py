@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from gateway.core.attribution import OPENER
 from gateway.core.budget import Shortfall
 from gateway.core.counter import NEVER_US, Counter, RateCounter
 from gateway.core.hold import Binding, CounterView, Summary
@@ -62,3 +63,8 @@ def summary(places: Iterable[tuple[Binding, Counter]], amounts: tuple[int, ...],
         elif tokens is None and b.limit.unit in TOKEN_UNITS:
             tokens = (b, counter)
     return Summary(*(None if each is None else view(*each, now_us) for each in (first, requests, tokens)))
+
+
+def only_here(counter: Counter, now_us: int) -> bool:
+    """Openings by opener are read from the books at start only, so these counters must not leave with anything in."""
+    return counter.limit.each == OPENER and counter.end_us > now_us and counter.spent(now_us) > 0

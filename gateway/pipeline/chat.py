@@ -199,8 +199,8 @@ async def _forward(
     """The upstream's reply; or its own refusal of the caller's request, with the hold given back."""
     try:
         if ask.stream and arrival.left is not None:
-            return await forward_unless_left(plane, ask, reserved.size, arrival.left)
-        return await forward_model(plane, ask, reserved.size)
+            return await forward_unless_left(plane, ask, reserved, arrival.left)
+        return await forward_model(plane, ask, reserved)
     except ClientLeft:
         await plane.background.shielded(_book_left(plane, live, ask, reserved, arrival.at_ns))
         raise

@@ -6,6 +6,7 @@ they speak of the caller's request; 401 and 403 speak of our credential and do n
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,6 +18,7 @@ from gateway.core.sizing import Size
 from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamTimeout
 from gateway.pipeline.answer import ClientLeft
 from gateway.pipeline.plane import Plane
+from gateway.pipeline.reserve import Reserved
 from gateway.ports import UpstreamReply
 
 _QUOTA_WORDS = frozenset(
@@ -51,13 +53,15 @@ class UpstreamSaidNo(Exception):
         self.retry_after = retry_after
 
 
-async def forward_model(plane: Plane, ask: ModelAsk, size: Size) -> Sent:
+async def forward_model(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
     """Raises Refused (`upstream_*`) or UpstreamSaidNo; then nothing was charged."""
     last: Refused | UpstreamSaidNo | None = None
     for index, deployment in enumerate(ask.model.deployments):
+        if not await _covered(plane, reserved, deployment):
+            continue
         sent_ns = plane.clock.monotonic_ns()
         try:
-            return Sent(index, sent_ns, deployment, await _attempt(plane, ask, deployment, size))
+            return Sent(index, sent_ns, deployment, await _attempt(plane, ask, deployment, reserved.size))
         except UpstreamError as error:
             last = Refused(upstream_denial(error))
             if getattr(error, "sent", True):
@@ -69,11 +73,13 @@ async def forward_model(plane: Plane, ask: ModelAsk, size: Size) -> Sent:
     raise last if last is not None else Refused(upstream_denial(UpstreamError("no deployment")))
 
 
-async def forward_unless_left(plane: Plane, ask: ModelAsk, size: Size, left: Callable[[], Awaitable[object]]) -> Sent:
+async def forward_unless_left(
+    plane: Plane, ask: ModelAsk, reserved: Reserved, left: Callable[[], Awaitable[object]]
+) -> Sent:
     """As `forward_model`, for a stream: a client that leaves before the reply's headers come ends the attempt at once
     (rule 10). Raises ClientLeft then; what the upstream charges for it is not known."""
     leaving = asyncio.ensure_future(left())
-    sending = asyncio.create_task(forward_model(plane, ask, size))
+    sending = asyncio.create_task(forward_model(plane, ask, reserved))
     taken = False
     try:
         await asyncio.wait((leaving, sending), return_when=asyncio.FIRST_COMPLETED)
@@ -92,6 +98,14 @@ async def _abandon(sending: asyncio.Task[Sent]) -> None:
     await asyncio.wait((sending,))
     if not sending.cancelled() and sending.exception() is None:
         await sending.result().reply.close()
+
+
+async def _covered(plane: Plane, reserved: Reserved, deployment: Deployment) -> bool:
+    """Whether the call is held on the limits of the provider that is to serve it, which is the one it is booked on."""
+    held = reserved.hold.attribution
+    if deployment.provider == held.provider:
+        return True
+    return await plane.limiter.move(reserved.hold, replace(held, provider=deployment.provider), plane.clock.now_us())
 
 
 async def _attempt(plane: Plane, ask: ModelAsk, deployment: Deployment, size: Size) -> UpstreamReply:

@@ -45,6 +45,7 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
     now_us = plane.clock.now_us()
     total_us = (plane.clock.monotonic_ns() - started_ns) // 1000
     ours_us = max(0, total_us - ended.upstream_us)
+    attribution = reserved.hold.attribution
     plane.limiter.settle(reserved.hold, posted)
     plane.books.post(
         CallSettled(
@@ -52,7 +53,7 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
             at_us=now_us,
             started_at_us=reserved.at_us,
             session_id=live.id,
-            attribution=reserved.attribution,
+            attribution=attribution,
             outcome=ended.outcome,
             usage=usage,
             posted=posted,
@@ -67,7 +68,6 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
         )
     )
     plane.pace.took(total_us / 1e6)
-    attribution = reserved.attribution
     plane.telemetry.finished(
         CallRecord(
             call_id=reserved.call_id,
