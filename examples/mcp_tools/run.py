@@ -4,50 +4,57 @@ python examples/mcp_tools/run.py
 """
 
 import os
-import secrets
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from gateway.core.identity import RANDOM_LENGTH, make_secret
-
 HERE = Path(__file__).resolve().parent
-URL = "http://127.0.0.1:8091"
-START_TIMEOUT_S = 30
-
-
-def wait_until_ready(gateway: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while gateway.poll() is None and time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{URL}/readyz", timeout=1):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise SystemExit("the gateway did not start")
+COMPTROLLER = str(Path(sys.executable).parent / "comptroller")
+START_TIMEOUT_S = 60
 
 
 def main() -> int:
-    key = make_secret(secrets.randbits(RANDOM_LENGTH * 6))
-    with tempfile.TemporaryDirectory() as home:
-        for name in ("comptroller.yaml", "server.py", "policies"):
-            (Path(home) / name).symlink_to(HERE / name)
-        env = {**os.environ, "NOTES_KEY": key, "COMPTROLLER_ADMIN_TOKEN": secrets.token_urlsafe(32)}
+    with tempfile.TemporaryDirectory() as books:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("COMPTROLLER_")}
         env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-        command = [str(Path(sys.executable).parent / "comptroller"), "serve", "--config", "comptroller.yaml"]
-        gateway = subprocess.Popen(command, cwd=home, env=env)
+        env |= {
+            "BOOKS": f"sqlite:///{books}/mcp-tools.db",
+            "COMPTROLLER_ADMIN_TOKEN": new_key(),
+            "NOTES_KEY": new_key(),
+        }
+        said = Path(books) / "said.txt"
+        with said.open("wb") as out:
+            command = [COMPTROLLER, "serve", "--config", str(HERE / "comptroller.yaml"), "--port", "0"]
+            gateway = subprocess.Popen(command, env=env, stdout=out, stderr=out)
         try:
-            wait_until_ready(gateway)
-            told = {**env, "COMPTROLLER_URL": URL, "COMPTROLLER_API_KEY": key}
-            return subprocess.run([sys.executable, str(HERE / "agent.py")], env=told, check=False).returncode
+            env["COMPTROLLER_URL"] = address(gateway, said)
+            agent = [sys.executable, str(HERE / "agent.py")]
+            codes = [subprocess.run(agent, env=env | {"COMPTROLLER_API_KEY": env["NOTES_KEY"]}, check=False).returncode]
+            print("== who spent what", flush=True)
+            usage = [COMPTROLLER, "usage", "--by", "agent,tool"]
+            codes.append(subprocess.run(usage, env=env, check=False).returncode)
+            return max(codes)
         finally:
             gateway.send_signal(signal.SIGTERM)
             gateway.wait(timeout=START_TIMEOUT_S)
+
+
+def new_key() -> str:
+    made = subprocess.run([COMPTROLLER, "keys", "generate"], stdout=subprocess.PIPE, text=True, check=True)
+    return made.stdout.strip()
+
+
+def address(gateway: "subprocess.Popen[bytes]", said: Path) -> str:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while gateway.poll() is None and time.monotonic() < deadline:
+        if found := re.search(r"^Comptroller serves at (\S+)$", said.read_text(), re.MULTILINE):
+            return found.group(1)
+        time.sleep(0.05)
+    raise SystemExit(f"the gateway did not start:\n{said.read_text()}")
 
 
 if __name__ == "__main__":
