@@ -64,7 +64,8 @@ class Relay:
         try:
             async for data in upstream:
                 out = self._take(data)
-                if not self._governor.calm and not await self._governor.go_on():
+                # Cutting an answer whose end is here saves nothing.
+                if not (self._done or self._governor.calm) and not await self._governor.go_on():
                     self._outcome = Outcome.CUT_BY_LIMIT
                     async for last in self._cut(self._governor.denial()):
                         yield last
@@ -163,11 +164,19 @@ class Relay:
             kind=self._ask.kind.value,
             stream=True,
         )
-        settle_model(self._plane, self._live, self._reserved, ended, self._started_ns)
-        remember_reply(
-            self._plane, self._key_id, self._live, self._ask, usage, self._meter.tool_calls(), ok=outcome is Outcome.OK
-        )
-        self._plane.sessions.leave(self._live, self._plane.clock.now_us())
+        try:
+            settle_model(self._plane, self._live, self._reserved, ended, self._started_ns)
+            remember_reply(
+                self._plane,
+                self._key_id,
+                self._live,
+                self._ask,
+                usage,
+                self._meter.tool_calls(),
+                ok=outcome is Outcome.OK,
+            )
+        finally:
+            self._plane.sessions.leave(self._live, self._plane.clock.now_us())
 
     def _elapsed_us(self) -> int:
         return (self._plane.clock.monotonic_ns() - self._started_ns) // 1000

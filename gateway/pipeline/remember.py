@@ -41,4 +41,9 @@ def tool_digest(name: str, arguments: str | Mapping[str, Any]) -> bytes:
             value = orjson.loads(arguments)
         except orjson.JSONDecodeError:
             value = arguments
-    return digest(name.encode() + b"\x00" + orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+    try:
+        packed = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # It reads four times deeper than it writes.
+        packed = str(arguments).encode("utf-8", "surrogatepass")
+    return digest(name.encode() + b"\x00" + packed)

@@ -1,6 +1,7 @@
 """Attacks on the books: clients and upstreams that would have a hold leak, a charge vanish or a limit run over."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -88,6 +89,41 @@ async def test_rule_2_a_token_that_comes_in_many_events_is_no_breach_of_the_cap(
     async with crowd(gateway) as clients:
         answer = await clients.chat(ask(stream=True, max_tokens=12))
     assert answer.events[-1] == "[DONE]"
+
+
+async def test_rule_32_an_answer_whose_end_came_with_it_is_not_cut(start, upstream):
+    """It came in one piece, in more events than were held, with the provider's report: it is paid for, so delivered."""
+    gateway = start(limits=[{"name": "room", "each": "session", "tokens": 700}], estimates={"slice_min": 300})
+    usage = '{"prompt_tokens": 20, "completion_tokens": 310, "total_tokens": 330}'
+    words = event("a") * 700
+    upstream.script(model="mock-ok", raw=[words + event(None, usage=usage) + "data: [DONE]\n\n"])
+    async with crowd(gateway) as clients:
+        answer = await clients.chat(ask(stream=True))
+    assert answer.events[-1] == "[DONE]"
+    row = gateway.call(answer.call_id)
+    assert (row["outcome"], row["output_tokens"], row["estimated"]) == ("ok", 310, None)
+
+
+async def test_arguments_that_nest_too_deep_to_write_leave_nothing_behind(start, upstream):
+    gateway = start()
+    deep = "[" * 300 + "]" * 300
+    called = [{"index": 0, "id": "c", "type": "function", "function": {"name": "dig", "arguments": deep}}]
+    message = {"role": "assistant", "content": None, "tool_calls": called}
+    choice = {"index": 0, "finish_reason": "tool_calls"}
+    usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
+    whole = json.dumps({"choices": [{**choice, "message": message}], "usage": usage})
+    chunk = json.dumps({"choices": [{**choice, "delta": message}], "usage": usage})
+    upstream.script(model="mock-ok", raw=[f"data: {chunk}\n\n", "data: [DONE]\n\n"])
+    body = ask()
+    body["messages"] = [*body["messages"], message, {"role": "tool", "tool_call_id": "c", "content": "hole"}]
+    async with crowd(gateway) as clients:
+        streamed = await clients.chat({**body, "stream": True})
+        upstream.reset()
+        upstream.script(model="mock-ok", body=whole)
+        plain = await clients.chat(body)
+    assert (streamed.status, plain.status) == (200, 200)
+    assert {row["output_tokens"] for row in gateway.settled()} == {5}
+    assert gateway.admin("GET", "/api/v1/status").json["calls_in_flight"] == 0
 
 
 def test_rule_2_what_a_plain_reply_without_usage_costs_is_counted_by_the_factor_of_its_family(start):
