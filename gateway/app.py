@@ -61,7 +61,10 @@ def serve(
     """Serves until told to stop; returns the exit code. `announce` is called once the port is open, with what a first
     start made (empty otherwise) and the address. Raises CannotListen, and what `open_node` raises."""
     settings = loaded.settings.server
-    serving = Serving(server or settings.server, host or settings.host, settings.port if port is None else port)
+    header_max = loaded.settings.sizes.header_max
+    serving = Serving(
+        server or settings.server, host or settings.host, settings.port if port is None else port, header_max
+    )
     where = settings.model_copy(update={"host": serving.host, "port": serving.port, "server": serving.kind})
     loaded = replace(loaded, settings=loaded.settings.model_copy(update={"server": where}))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -81,7 +84,7 @@ async def _serve_behind(door: Door, loaded: Loaded, serving: Serving, announce: 
         stop, now = asyncio.Event(), asyncio.Event()
         _on_signals(application, stop, now)
         ready = asyncio.Event()
-        server = asyncio.create_task(listen(application.asgi, serving.kind, door, now, ready))
+        server = asyncio.create_task(listen(application.asgi, serving, door, now, ready))
         opening = asyncio.create_task(ready.wait())
         await asyncio.wait((server, opening), return_when=asyncio.FIRST_COMPLETED)
         opening.cancel()

@@ -15,6 +15,8 @@ from gateway.web.edge import AsgiApp
 BACKLOG = 2048
 HYPERCORN_KEEP_ALIVE_S = 75.0
 GRACE_S = 3.0
+HEAD_BYTES_SPARE = 32 * 1024
+"""What a server takes in of a head above what the guard allows, so that it is the guard that refuses, in words."""
 
 
 class CannotListen(Exception):
@@ -23,11 +25,12 @@ class CannotListen(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Which server, where; `port` 0 takes a free one."""
+    """Which server, where; `port` 0 takes a free one. `header_bytes_max` is what the guard behind it lets pass."""
 
     kind: str
     host: str
     port: int
+    header_bytes_max: int
 
 
 class Door:
@@ -61,15 +64,18 @@ class Door:
         return CannotListen(f"cannot listen on {self._serving.host}:{self._serving.port}: {error.strerror or error}")
 
 
-async def listen(app: AsgiApp, kind: str, door: Door, now: asyncio.Event, ready: asyncio.Event) -> None:
+async def listen(app: AsgiApp, serving: Serving, door: Door, now: asyncio.Event, ready: asyncio.Event) -> None:
     """Serves behind an open door until `now`; the node drains before that, while the server still answers."""
-    if kind == "uvicorn":
-        await _uvicorn(app, door.socket, now, ready)
+    head_bytes_max = serving.header_bytes_max + HEAD_BYTES_SPARE
+    if serving.kind == "uvicorn":
+        await _uvicorn(app, door.socket, head_bytes_max, now, ready)
     else:
-        await _hypercorn(app, door.socket, now, ready)
+        await _hypercorn(app, door.socket, head_bytes_max, now, ready)
 
 
-async def _hypercorn(app: AsgiApp, bound: socket.socket, now: asyncio.Event, ready: asyncio.Event) -> None:
+async def _hypercorn(
+    app: AsgiApp, bound: socket.socket, head_bytes_max: int, now: asyncio.Event, ready: asyncio.Event
+) -> None:
     config = HypercornConfig()
     config.bind = [f"fd://{bound.detach()}"]  # Hypercorn closes it
     config.accesslog = config.errorlog = None
@@ -77,6 +83,7 @@ async def _hypercorn(app: AsgiApp, bound: socket.socket, now: asyncio.Event, rea
     config.graceful_timeout = GRACE_S
     config.include_server_header = config.include_date_header = False
     config.backlog = BACKLOG
+    config.h11_max_incomplete_size = config.h2_max_header_list_size = head_bytes_max
 
     async def until_now() -> None:
         ready.set()
@@ -86,7 +93,9 @@ async def _hypercorn(app: AsgiApp, bound: socket.socket, now: asyncio.Event, rea
     await hypercorn_serve(application, config, shutdown_trigger=until_now, mode="asgi")
 
 
-async def _uvicorn(app: AsgiApp, bound: socket.socket, now: asyncio.Event, ready: asyncio.Event) -> None:
+async def _uvicorn(
+    app: AsgiApp, bound: socket.socket, head_bytes_max: int, now: asyncio.Event, ready: asyncio.Event
+) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -98,6 +107,7 @@ async def _uvicorn(app: AsgiApp, bound: socket.socket, now: asyncio.Event, ready
         date_header=False,
         timeout_graceful_shutdown=int(GRACE_S),
         timeout_keep_alive=75,
+        h11_max_incomplete_event_size=head_bytes_max,
     )
     server = _Uvicorn(config, ready)
     # `serve` would take over our signals; what it does beside that is this.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.clients import Counted, ask, crowd, parsed, post, raw, scripted
+from tests.support.clients import Counted, ask, crowd, parsed, post, raw, read_reply, scripted
 from tests.support.fixtures import UpstreamProcess
 from tests.support.gateway import ALICE, BOB, PRICE, GatewayProcess
 
@@ -135,6 +135,20 @@ def test_an_upstream_that_does_not_stream_is_booked_with_its_report_and_said_so(
     assert (refused.status, refused.code, refused.requests) == (502, "upstream_invalid", 1)
     row = gateway.settled()[-1]
     assert (row["output_tokens"], row["estimated"]) == (300, None)
+
+
+@pytest.mark.parametrize(("filler", "status"), [(24_000, 200), (40_000, 413)])
+def test_headers_count_by_their_size_however_they_arrive(gateway, filler, status):
+    """The bound is 32 KiB, also where a server would rather stop at 16 KiB of a head that is not whole."""
+    request = post(gateway, GOOD, headers=f"x-filler: {'f' * filler}\r\n")
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(request), 6_000):
+            connection.sendall(request[at : at + 6_000])
+            time.sleep(0.05)
+        answer = parsed(read_reply(connection))
+    assert answer.status == status
+    assert status == 200 or answer.code == "request_too_large"
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/chat/completions", "/mcp"])
