@@ -177,4 +177,6 @@ def _message(code: Code, facts: LimitFacts, shortfall: Shortfall, wait_s: float 
 
 def _shown(unit: str, amount: int) -> str:
     shown = amount_shown(unit, amount)
-    return f"{shown:.6f}".rstrip("0").rstrip(".") + " USD" if unit == "usd" else f"{shown:,} {unit}".replace("_", " ")
+    if unit == "usd":
+        return f"{shown:.6f}".rstrip("0").rstrip(".") + " USD"
+    return f"{shown:,} {unit.removesuffix('s') if amount == 1 else unit}".replace("_", " ")

@@ -15,9 +15,10 @@ from gateway.core.estimate import counted_bound, token_factor
 from gateway.core.hold import Binding, CounterView
 from gateway.core.identity import ABSENT
 from gateway.core.ledger import Amounts
-from gateway.core.limit import Action
+from gateway.core.limit import Action, Unit
 from gateway.core.money import format_usd
 from gateway.core.report import CallRow
+from gateway.core.session import SessionState
 from gateway.core.sizing import money_for
 from gateway.core.tool_name import SEPARATOR
 from gateway.pipeline.answer import view_object
@@ -56,7 +57,8 @@ async def status(plane: Plane, caller: Caller, headers: Mapping[str, str], sessi
         sessions.append(
             {"session": live.id, "state": live.session.state.value, "limits": [view_object(v) for v in views]}
         )
-    first = _tightest(everything)
+    goes_on = any(live.session.state is SessionState.OPEN for live in found)
+    first = _tightest([view for view in everything if not (goes_on and view.unit == Unit.SESSIONS)])
     return {
         "summary": _status_words(first, found),
         "binds_first": None if first is None else view_object(first),

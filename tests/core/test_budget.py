@@ -156,6 +156,7 @@ def test_rule_30_the_figures_add_up_and_explain_the_refusal(shortfall: Shortfall
     ("shortfall", "parts"),
     [
         (short(900, asked=200), ["900 tokens spent", "0 tokens held of 1,000 tokens", "needs 200 tokens", "resets at"]),
+        (short(1_000, asked=1), ["1,000 tokens spent", "needs 1 token."]),
         (short(0, asked=1_001), ["more than the whole limit"]),
         (short(950, of=SESSION, resets_in_s=None), ["retrying does not help"]),
         (short(900, 100), ["held by calls in flight", "retry in about 4 s"]),

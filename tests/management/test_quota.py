@@ -55,6 +55,13 @@ async def test_a_session_of_another_key_is_unknown(node: Opened) -> None:
             await status(node, session=session)
 
 
+async def test_how_many_sessions_may_be_opened_does_not_bind_one_that_is_open(tmp_path) -> None:
+    async with opening(tmp_path, sessions={"max_new_per_hour": 2}) as node:
+        await node.chat(ALICE)
+        assert (await status(node))["binds_first"]["name"] != "sessions.max_new_per_hour"
+        assert "sessions.max_new_per_hour" in names((await status(node))["limits"])
+
+
 async def test_what_binds_first_is_what_is_nearest_to_its_end(tmp_path) -> None:
     async with opening(tmp_path, limits=TIGHT) as node:
         await node.chat(ALICE)
