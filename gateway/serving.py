@@ -9,6 +9,7 @@ from typing import Any
 import uvicorn
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config as HypercornConfig
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from gateway.web.edge import AsgiApp
 
@@ -102,7 +103,7 @@ async def _uvicorn(
         access_log=False,
         lifespan="off",
         proxy_headers=False,
-        http="auto",
+        http=_bounded(head_bytes_max),
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=int(GRACE_S),
@@ -117,6 +118,33 @@ async def _uvicorn(
     stopping.cancel()
     server.should_exit = True
     await serving
+
+
+def _bounded(head_bytes_max: int) -> type[asyncio.Protocol]:
+    """uvicorn's protocol, but a head that does not end is cut off: httptools would keep all of it."""
+    base: Any = AutoHTTPProtocol
+
+    class Bounded(base):  # type: ignore[misc]
+        in_head = False
+        head_bytes = 0
+
+        def on_message_begin(self) -> None:
+            self.in_head, self.head_bytes = True, 0
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self.in_head = False
+            super().on_headers_complete()
+
+        def data_received(self, data: bytes) -> None:
+            if self.in_head:
+                self.head_bytes += len(data)
+                if self.head_bytes > head_bytes_max + len(data):
+                    self.transport.abort()
+                    return
+            super().data_received(data)
+
+    return Bounded
 
 
 class _Uvicorn(uvicorn.Server):

@@ -151,6 +151,19 @@ def test_headers_count_by_their_size_however_they_arrive(gateway, filler, status
     assert status == 200 or answer.code == "request_too_large"
 
 
+def pour(connection: socket.socket, line: bytes) -> None:
+    for _ in range(2_000):
+        connection.sendall(line)
+
+
+@pytest.mark.parametrize("line", [b"x-a: " + b"f" * 8_000 + b"\r\n", b"f" * 8_000], ids=["many", "one endless"])
+def test_headers_without_end_are_cut_off(gateway, line):
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-b: ")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            pour(connection, line)
+
+
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/chat/completions", "/mcp"])
 def test_a_websocket_is_told_to_use_http(gateway, path):
     head = f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.keys['alice']}\r\n{UPGRADE}\r\n"
