@@ -39,19 +39,19 @@ async def opened(loaded: Loaded, *, tools: bool = True, log_to: BinaryIO | None 
     """An application that serves as long as the context lasts. `tools=False` starts no tool servers: for commands that
     only look at the books. Raises what `open_node` raises."""
     node = await open_node(loaded, log_to=log_to)
-    housekeeping = None
+    working: list[asyncio.Task[None]] = []
     try:
         keeper = Housekeeper(node, dict(os.environ))
         face = face_of(node, keeper)
         if tools:
             await node.front.start()
-            housekeeping = asyncio.create_task(keeper.run())
+            working = [asyncio.create_task(keeper.run()), asyncio.create_task(node.alerting.sender.run())]
         yield Application(node, face, asgi_of(node, face), keeper)
     finally:
-        if housekeeping is not None:
-            housekeeping.cancel()
+        for task in working:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await housekeeping
+                await task
         await node.close()
 
 

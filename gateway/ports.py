@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from gateway.core.alert import Alert
+from gateway.core.anomaly import Spending
 from gateway.core.attribution import Attribution
 from gateway.core.budget import Ask, Shortfall
 from gateway.core.catalog import Deployment, PricedRates
@@ -16,7 +17,7 @@ from gateway.core.hold import Binding, CounterView, Hold, Summary
 from gateway.core.identity import VirtualKey
 from gateway.core.ledger import Amounts, Entry
 from gateway.core.limit import Limit
-from gateway.core.outbox import OutboxEntry
+from gateway.core.outbox import DeliveryTried, DueDelivery, OutboxEntry, OutboxRow
 from gateway.core.record import CallRecord
 from gateway.core.report import (
     AuditRow,
@@ -84,6 +85,12 @@ class Reports(Protocol):
     async def call(self, call_id: str) -> CallRow | None: ...
 
     async def audit(self, search: AuditSearch) -> list[AuditRow]: ...
+
+    async def alerts(self, *, alert_id: str | None, state: str | None, limit: int) -> list[OutboxRow]:
+        """Newest first; with a state, only those with a delivery in it."""
+
+    async def spending(self, kind: str, since_us: int, hour_us: int, least_usd_micros: int) -> list[Spending]:
+        """For each agent or team that spent at least so much since `hour_us`: that, and its hours since `since_us`."""
 
     async def verify(self) -> Verification:
         """Walks the whole hash chain, all segments, and compares the derived tables with it."""
@@ -248,3 +255,19 @@ class Alerts(Protocol):
     """Tells the operator what nobody asked about; never waits, never raises. Floods are summed, the rest is durable."""
 
     def post(self, alert: Alert) -> None: ...
+
+
+class Outbox(Protocol):
+    """Raised alerts on their way out. Everything here raises BooksUnavailable."""
+
+    async def due(self, channel: str, now_us: int, limit: int) -> list[DueDelivery]:
+        """What waits to go out by this channel, longest due first."""
+
+    async def next_due_us(self, channel: str) -> int | None: ...
+
+    async def tried(self, *attempts: DeliveryTried) -> None:
+        """Durable when this returns."""
+
+    async def tidy(self, channels: Sequence[str], before_us: int, rows_max: int) -> int:
+        """Gives up what waits for a channel that is none of these, and drops alerts raised before that time or beyond
+        so many rows, oldest first, unless they still wait. Returns how many were dropped."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from gateway.core.alerts_of import session_alert
 from gateway.core.attribution import attribute
 from gateway.core.denial import time_shown
 from gateway.core.identity import ABSENT
@@ -67,6 +68,10 @@ async def set_state(plane: Plane, session_id: str, state: SessionState, reason: 
             live.session, state=before.state, reason=before.reason, run_started_us=before.run_started_us
         )
         raise
+    if state in (SessionState.PAUSED, SessionState.STOPPED):
+        key = plane.keys.get(live.session.key_id)
+        whose = None if key is None else attribute(key, plane.catalog.directory)
+        plane.alerts.post(session_alert(state, live.id, actor, plane.clock.now_us(), whose))
     return {"id": live.id, "state": state.value, "reason": reason}
 
 

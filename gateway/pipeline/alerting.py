@@ -1,10 +1,10 @@
 """Takes alerts from everywhere (port `Alerts`): sums floods, writes what is left into the outbox. It does not send."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from gateway.core.alert import FACTS_MAX, TEXT_LENGTH_MAX, Alert, AlertKind, Severity
-from gateway.core.alert_flood import Flood
+from gateway.core.alert_flood import Flood, Raise
 from gateway.core.outbox import AlertCounted, AlertRaised
 from gateway.ports import Books, Ids
 
@@ -29,12 +29,13 @@ class AlertRules:
 
 
 class AlertDesk:
-    """Never waits, never raises. `rules` may be replaced at any time."""
+    """Never waits, never raises. `rules` may be replaced; `raised` is called when something new may be due."""
 
-    def __init__(self, books: Books, ids: Ids, rules: AlertRules) -> None:
+    def __init__(self, books: Books, ids: Ids, rules: AlertRules, raised: Callable[[], None]) -> None:
         self._books = books
         self._ids = ids
         self._rules = rules
+        self._raised = raised
         self._flood = Flood(rules.summed_for_us)
 
     def configure(self, rules: AlertRules) -> None:
@@ -44,8 +45,13 @@ class AlertDesk:
     def post(self, alert: Alert) -> None:
         raised = self._flood.judge(alert.key, alert.kind.value, alert.at_us, self._ids.new("alert"))
         if raised is not None:
-            due_us, ways = raised.due_us, self._rules.ways(alert)
-            self._books.post(AlertRaised(raised.alert_id, _bounded(alert), raised.dedupe, due_us, ways))
+            self._write(raised, alert)
+
+    def post_alone(self, alert: Alert) -> str:
+        """Posts an alert that is never summed; its id."""
+        alert_id = self._ids.new("alert")
+        self._write(Raise(alert_id, alert.key, alert.at_us), alert)
+        return alert_id
 
     def flush(self, now_us: int) -> None:
         """Writes how far the sums have grown; called often, so that a crash loses little."""
@@ -53,6 +59,12 @@ class AlertDesk:
         if grown:
             self._books.post(*(AlertCounted(*counted) for counted in grown))
         self._flood.sweep(now_us)
+
+    def _write(self, raised: Raise, alert: Alert) -> None:
+        ways = self._rules.ways(alert)
+        self._books.post(AlertRaised(raised.alert_id, _bounded(alert), raised.dedupe, raised.due_us, ways))
+        if ways:
+            self._raised()
 
 
 def _bounded(alert: Alert) -> Alert:

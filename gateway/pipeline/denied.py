@@ -6,6 +6,7 @@ ours: its hold was voided, and only telemetry is told.
 
 from dataclasses import dataclass, replace
 
+from gateway.core.alerts_of import denial_alert, loop_alert, session_alert
 from gateway.core.attribution import Attribution, attribute
 from gateway.core.call import Caller
 from gateway.core.denial import Code, Denial, Refused
@@ -60,11 +61,14 @@ async def denied(plane: Plane, trail: Trail, refused: Refused) -> Refused:
         entries = _consequences(plane, trail, refused, denial, now_us)
         if plane.refusals.refused(trail.caller.key_id, denial, now_us):
             entries.append(_row(plane, trail, denial, now_us))
+        _alert(plane, trail, refused, denial, now_us)
         try:
             if entries:
                 await plane.books.commit(*entries)
         except BooksUnavailable:
             denial = replace(books_unavailable(), call_id=trail.call_id)
+    elif denial.code is Code.UPSTREAM_QUOTA:
+        _alert(plane, trail, refused, denial, now_us)
     plane.telemetry.finished(_record(trail, denial))
     return Refused(denial)
 
@@ -89,8 +93,25 @@ def _consequences(plane: Plane, trail: Trail, refused: Refused, denial: Denial, 
     return []
 
 
+def _alert(plane: Plane, trail: Trail, refused: Refused, denial: Denial, now_us: int) -> None:
+    """What an operator is told of it."""
+    attribution = _attribution(plane, trail)
+    session_id = trail.live.id if trail.live is not None else ""
+    if isinstance(refused, LoopRefused):
+        plane.alerts.post(loop_alert(denial, refused.state, attribution, session_id, now_us))
+        return
+    plane.alerts.post(denial_alert(denial, attribution, session_id, now_us))
+    if isinstance(refused, BudgetRefused) and refused.pauses:
+        by = f"limit {denial.limit.name}" if denial.limit is not None else denial.code.value
+        plane.alerts.post(session_alert(SessionState.PAUSED, session_id, by, now_us, attribution))
+
+
+def _attribution(plane: Plane, trail: Trail) -> Attribution:
+    return trail.attribution or attribute(trail.caller.key, plane.catalog.directory)
+
+
 def _row(plane: Plane, trail: Trail, denial: Denial, now_us: int) -> CallDenied:
-    attribution = trail.attribution or attribute(trail.caller.key, plane.catalog.directory)
+    attribution = _attribution(plane, trail)
     return CallDenied(
         call_id=trail.call_id,
         at_us=now_us,

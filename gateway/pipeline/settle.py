@@ -6,6 +6,7 @@ marked as an estimate. A call that cost nothing is voided and gives its request 
 
 from typing import NamedTuple
 
+from gateway.core.alerts_of import overrun_alert
 from gateway.core.ledger import Amounts, CallSettled, CallVoided, Outcome
 from gateway.core.pricing import cost
 from gateway.core.record import CallRecord
@@ -41,8 +42,8 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
     money = charged.total_usd_micros
     estimated = usage.estimated or ("price" if priced.stated else None)
     posted = Amounts(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, money, requests=1)
-    over = _overrun(posted, reserved.hold.ask.amounts)
     now_us = plane.clock.now_us()
+    over = _overrun(plane, reserved, posted, now_us)
     total_us = (plane.clock.monotonic_ns() - started_ns) // 1000
     ours_us = max(0, total_us - ended.upstream_us)
     attribution = reserved.hold.attribution
@@ -101,11 +102,16 @@ def void_model(plane: Plane, reserved: Reserved, reason: str, status: int) -> No
     plane.books.post(CallVoided(reserved.call_id, plane.clock.now_us(), reason, status))
 
 
-def _overrun(posted: Amounts, held: Amounts) -> Amounts | None:
+def _overrun(plane: Plane, reserved: Reserved, posted: Amounts, now_us: int) -> Amounts | None:
+    """What was posted beyond the hold (rule 1); an operator is told."""
+    held = reserved.hold.ask.amounts
     over = Amounts(
         max(0, posted.input_tokens - held.input_tokens),
         max(0, posted.output_tokens - held.output_tokens),
         0,
         max(0, posted.usd_micros - held.usd_micros),
     )
-    return over if over.input_tokens or over.output_tokens or over.usd_micros else None
+    if not (over.input_tokens or over.output_tokens or over.usd_micros):
+        return None
+    plane.alerts.post(overrun_alert(over, posted, reserved.attribution, reserved.call_id, now_us))
+    return over

@@ -1,5 +1,6 @@
 """The whole configuration."""
 
+from gateway.settings.alerts import Alerts
 from gateway.settings.fields import Items, Named, section, setting
 from gateway.settings.limits import Limit
 from gateway.settings.mcp import Mcp
@@ -44,6 +45,7 @@ class Settings(Section):
     limits: Items[Limit] = setting((), "Every limit that matches a call binds it.")
     sessions: Sessions = section(Sessions, "Runs of agents.")
     loops: Loops = section(Loops, "When a session is taken to run in circles.")
+    alerts: Alerts = section(Alerts, "What operators are told, and how.")
     tools: Tools = section(Tools, "Tools that model calls declare.")
     mcp: Mcp = section(Mcp, "Tool servers.")
     timeouts: Timeouts = section(Timeouts, "How long things may take.")

@@ -19,6 +19,7 @@ from gateway.core.session import Session
 from gateway.storage import database, stored
 from gateway.storage.batch import MetaSaved, NameErased
 from gateway.storage.files import BooksRefused, FileLock, install_key, prepare_directory
+from gateway.storage.outbox import SqliteOutbox
 from gateway.storage.pseudonyms import PSEUDONYM, Pseudonyms, Terms, reveal
 from gateway.storage.recovery import recover
 from gateway.storage.reports import SqliteReports
@@ -28,8 +29,8 @@ from gateway.storage.writer import Writer
 class SqliteBooks:
     """See `gateway.ports.Books`. Made by `open`; `close` it in the end.
 
-    `orphans` = how many calls of a dead process were settled at start; `reports` reads the same file. Pseudonyms and
-    signatures are made with `install_key`.
+    `orphans` = how many calls of a dead process were settled at start; `reports` reads the same file; `outbox` has
+    the alerts. Pseudonyms and signatures are made with `install_key`.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SqliteBooks:
         orphans: int,
     ) -> None:
         self.reports = reports
+        self.outbox = SqliteOutbox(writer)
         self.install_key = install_key
         self.orphans = orphans
         self._lock = lock

@@ -8,14 +8,18 @@ from pathlib import Path
 import aiosqlite
 import orjson
 
+from gateway.core.anomaly import Spending
 from gateway.core.identity import ABSENT
 from gateway.core.ledger import Amounts, CallState
+from gateway.core.outbox import OutboxRow
 from gateway.core.report import AuditRow, AuditSearch, CallRow, Drift, SessionRow, UsageRow, Verification
 from gateway.storage.audit_search import search
+from gateway.storage.outbox import listed
 from gateway.storage.people import who
 from gateway.storage.pseudonyms import reveal, reveal_json
 from gateway.storage.readers import Readers
 from gateway.storage.recount import recount
+from gateway.storage.spending import spending
 from gateway.storage.stored import session_of
 from gateway.storage.usage import usage
 from gateway.storage.verification import verify
@@ -123,6 +127,15 @@ class SqliteReports:
     async def audit(self, search_for: AuditSearch) -> list[AuditRow]:
         async with self._snapshot() as connection:
             return await search(connection, search_for)
+
+    async def alerts(self, *, alert_id: str | None, state: str | None, limit: int) -> list[OutboxRow]:
+        """Newest first."""
+        async with self._snapshot() as connection:
+            return await listed(connection, alert_id, state, limit)
+
+    async def spending(self, kind: str, since_us: int, hour_us: int, least_usd_micros: int) -> list[Spending]:
+        async with self._snapshot() as connection:
+            return await spending(connection, kind, since_us, hour_us, least_usd_micros)
 
     async def verify(self) -> Verification:
         async with self._readers.connection() as connection:

@@ -7,7 +7,7 @@ where a dozen of the library's own counters take 20.
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -144,6 +144,15 @@ class Metrics:
             "comptroller_loop_lag_seconds", "How late the event loop ran last", registry=self.registry
         )
         self.reload_ok.set(1)
+        self._alerts = Counter(
+            "comptroller_alert_attempts",
+            "Attempts to deliver an alert, by channel and result",
+            ("channel", "result"),
+            registry=self.registry,
+        )
+
+    def count_alert(self, channel: str, result: str) -> None:
+        self._alerts.labels(channel, result).inc()
 
     def count(self, record: CallRecord) -> None:
         self.calls.count(record)

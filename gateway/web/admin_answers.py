@@ -136,6 +136,35 @@ class SessionState(Answer):
     reason: str
 
 
+class Delivery(Answer):
+    """One way out. `next_at` is when it is tried again, null if it is not; `error` is why the last attempt failed."""
+
+    channel: str
+    state: Literal["waiting", "sent", "dead"]
+    attempts: int
+    next_at: str | None
+    error: str
+
+
+class Alert(Answer):
+    """`count` says how many of the same it stands for; no delivery: it was not to be sent, or there is no way out."""
+
+    id: str
+    at: str
+    last_at: str
+    count: int
+    kind: str
+    severity: Literal["info", "warning", "critical"]
+    subject: str
+    text: str
+    facts: dict[str, str | int | float | bool | None]
+    deliveries: list[Delivery]
+
+
+class Alerts(Answer):
+    alerts: list[Alert]
+
+
 class AuditRow(Answer):
     seq: int
     at: str

@@ -142,6 +142,25 @@ async def show_limit(face: Face, request: Request) -> Answer:
     return _json(answers.Limit, found)
 
 
+async def list_alerts(face: Face, request: Request) -> Answer:
+    asked = _query(request, asked_for.AlertsQuery)
+    return _json(answers.Alerts, {"alerts": await face.control.alerts.listed(asked.state, asked.limit)})
+
+
+async def show_alert(face: Face, request: Request) -> Answer:
+    _query(request, asked_for.NoQuery)
+    return _json(answers.Alert, await face.control.alerts.shown(request.parameters["alert"]))
+
+
+async def test_alerts(face: Face, request: Request) -> Answer:
+    return _json(answers.Alert, await face.control.alerts.test(_actor(request)))
+
+
+async def change_alert(face: Face, request: Request) -> Answer:
+    await _body(request, asked_for.AlertChange)
+    return _json(answers.Alert, await face.control.alerts.retry(request.parameters["alert"]))
+
+
 async def search_audit(face: Face, request: Request) -> Answer:
     asked = _query(request, asked_for.AuditQuery)
     search = AuditSearch(

@@ -82,6 +82,19 @@ class LimitsQuery(Query):
     name: str | None = Field(default=None, description="only the counters of this limit")
 
 
+class AlertChange(Body):
+    """What was given up, or waits for its next attempt, is tried anew."""
+
+    action: Literal["retry"]
+
+
+class AlertsQuery(Query):
+    state: Literal["waiting", "sent", "dead"] | None = Field(
+        default=None, description="only those with a delivery in this state; dead ones were given up"
+    )
+    limit: int = Field(default=100, ge=1, le=ROWS_MAX)
+
+
 class AuditQuery(Query):
     since: str | None = Field(default=None, description=MOMENT)
     until: str | None = Field(default=None, description=f"{MOMENT}, not included")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.limit import Limit
+from gateway.management.alerts import AlertOffice
 from gateway.management.keys import KeyDesk
 from gateway.management.policies import Question
 from gateway.ports import Reports
@@ -19,6 +20,7 @@ class Control:
 
     keys: KeyDesk
     reports: Reports
+    alerts: AlertOffice
     key_limits: Callable[[], Mapping[str, tuple[Limit, ...]]]
     reload: Callable[[], Awaitable[tuple[str, ...]]]
     policy_check: PolicyCheck

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from gateway.core.denial import time_shown
+from gateway.management.alerts import AlertOffice
 from gateway.management.keys import KeyDesk
 from gateway.management.policies import Question, question_context
 from gateway.web.control import Control
@@ -58,6 +59,7 @@ def control_of(node: Node, keeper: Housekeeper) -> Control:
     return Control(
         keys=desk,
         reports=node.books.reports,
+        alerts=AlertOffice(node.plane, node.alerting.desk, node.books.outbox, node.books.reports, node.alerting.sender),
         key_limits=lambda: key_limits(node.plane.keys.all()),
         reload=keeper.reload,
         policy_check=policy_check,

@@ -7,12 +7,16 @@ leaves both as they were, with a line that says where.
 import asyncio
 from pathlib import Path
 
+from gateway.core.alerts_of import ledger_alert, reload_alert
 from gateway.core.identity import KeyState
+from gateway.core.outbox import RaisedAlert
 from gateway.core.tool_name import SEPARATOR, ToolNames
+from gateway.management.spend_watch import SpendWatch
 from gateway.policy.findings import PolicyInvalid
 from gateway.policy.source import fingerprint as policy_fingerprint
 from gateway.settings import Loaded, SettingsError, Watch
 from gateway.settings import load as load_settings
+from gateway.wiring.alerting import channels_of
 from gateway.wiring.catalog import OWN_NAME
 from gateway.wiring.node import Node, load_policy_engine, policy_source, swap
 from gateway.wiring.system import SystemClock
@@ -21,6 +25,9 @@ from mcp_server.own_tools import NAMES as OWN_TOOL_NAMES
 TICK_S = 0.25
 WATCH_EVERY = 2
 SWEEP_EVERY = 40
+SPEND_EVERY = 1_200
+TIDY_EVERY = 14_400
+ALERT_ROWS_MAX = 20_000
 COUNTER_IDLE_US = 3_600_000_000
 
 
@@ -34,6 +41,8 @@ class Housekeeper:
         self._policy_seen = policy_fingerprint(policy_source(node.loaded))
         self._reloading = asyncio.Lock()
         self._tools: frozenset[str] = frozenset()
+        self._spend = SpendWatch(node.plane.alerts, node.books.reports)
+        self._behind = False
 
     async def run(self) -> None:
         tick = 0
@@ -51,6 +60,11 @@ class Housekeeper:
                     self._end_streams_of_inactive_keys()
                 if tick % SWEEP_EVERY == 0:
                     self._sweep()
+                    self._ledger()
+                if tick % SPEND_EVERY == 0:
+                    await self._spend.look(self._node.loaded.settings.alerts.anomaly.rules(), self._now_us())
+                if tick % TIDY_EVERY == 1:
+                    await self._tidy_alerts()
             except Exception as error:  # noqa: BLE001 - housekeeping goes on whatever one turn of it met
                 self._node.incident(error)
 
@@ -61,13 +75,14 @@ class Housekeeper:
             try:
                 loaded = await self._load()
                 policy = await load_policy_engine(loaded, SystemClock())
+                channels = channels_of(loaded, node.plane.clock)
             except SettingsError as error:
                 return self._refused([str(finding) for finding in error.findings])
             except PolicyInvalid as error:
                 return self._refused([str(finding) for finding in error.findings])
             except Exception as error:  # noqa: BLE001 - whatever else is wrong with new files, the old ones stay
                 return self._refused([f"{type(error).__name__} while reloading ({node.incident(error)})"])
-            await swap(node, loaded, policy)
+            await swap(node, loaded, policy, channels)
             self._config = Watch(loaded.sources)
             node.metrics.reload_ok.set(1)
             node.log.info("reloaded", policy=policy.version, revision=node.plane.catalog.revision)
@@ -83,6 +98,7 @@ class Housekeeper:
         node = self._node
         node.metrics.reload_ok.set(0)
         node.log.error("reload refused", findings=findings[:20], kept=node.policy.version)
+        node.plane.alerts.post(reload_alert(findings, node.policy.version, node.plane.clock.now_us()))
         return tuple(findings)
 
     async def _watch(self) -> None:
@@ -115,13 +131,34 @@ class Housekeeper:
             if key is None or key.state is not KeyState.ACTIVE or expired:
                 front.close_streams(key_id)
 
+    def _now_us(self) -> int:
+        return self._node.plane.clock.now_us()
+
+    def _ledger(self) -> None:
+        """Trouble with the books is told past them, its end through them."""
+        node, behind = self._node, self._node.books.behind
+        if behind == self._behind:
+            return
+        self._behind = behind
+        alert = ledger_alert(self._now_us(), behind=behind)
+        if behind:
+            raised = RaisedAlert(node.plane.ids.new("alert"), alert, 1, alert.at_us)
+            _ = node.plane.background.spawn(node.alerting.sender.tell_at_once(raised))
+        else:
+            node.plane.alerts.post(alert)
+
+    async def _tidy_alerts(self) -> None:
+        alerting, kept_s = self._node.alerting, self._node.loaded.settings.alerts.kept_for_s
+        before_us = self._now_us() - int(kept_s * 1_000_000)
+        await self._node.books.outbox.tidy(alerting.sender.channels, before_us, ALERT_ROWS_MAX)
+
     def _sweep(self) -> None:
         node, plane = self._node, self._node.plane
         now_us = plane.clock.now_us()
         plane.sessions.sweep(plane.catalog.sessions, now_us)
         node.limiter.sweep(now_us, COUNTER_IDLE_US)
         plane.refusals.flush(now_us)
-        node.alerts.flush(now_us)
+        node.alerting.desk.flush(now_us)
         node.metrics.sessions.set(plane.sessions.counts()["sessions"])
         node.metrics.counters.set(len(node.limiter.views(now_us)))
         node.metrics.behind.set(1 if node.books.behind else 0)

@@ -13,13 +13,13 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from gateway.alerting.sender import Channel
 from gateway.core.call import Caller
 from gateway.core.catalog import Catalog
 from gateway.core.identity import KeyState, VirtualKey, secret_digest
 from gateway.core.pace import Pace
 from gateway.core.tool_name import ToolNames
 from gateway.limiter.memory import MemoryLimiter
-from gateway.pipeline.alerting import AlertDesk, AlertRules
 from gateway.pipeline.authorize import principal_attributes
 from gateway.pipeline.background import Background
 from gateway.pipeline.keys import KeyRing
@@ -42,6 +42,7 @@ from gateway.upstream.aiohttp_client import AiohttpUpstream
 from gateway.upstream.httpx_client import HttpxUpstream
 from gateway.upstream.provider import HttpProvider
 from gateway.upstream.simulated import SimulatedUpstream
+from gateway.wiring.alerting import Alerting, channels_of
 from gateway.wiring.catalog import OWN_NAME, catalog_of, declared_keys, key_limits
 from gateway.wiring.governance import PlaneGovernance
 from gateway.wiring.mcp import front_of
@@ -66,7 +67,7 @@ class Node:
     plane: Plane
     books: SqliteBooks
     limiter: MemoryLimiter
-    alerts: AlertDesk
+    alerting: Alerting
     policy: PolicyEngine
     metrics: Metrics
     lines: BufferedLines
@@ -124,6 +125,8 @@ class Node:
             await upstream.close()
         await self.plane.background.drain(5.0)
         self.plane.refusals.flush(self.plane.clock.now_us() + 60_000_000)
+        self.alerting.desk.flush(self.plane.clock.now_us())
+        await self.alerting.sender.close()
         await self.books.close()
         self.lines.flush()
 
@@ -152,7 +155,8 @@ async def _node_on(
 ) -> Node:
     settings = loaded.settings
     ids, metrics = RandomIds(), Metrics()
-    alerts = AlertDesk(books, ids, AlertRules())
+    alerting = Alerting(books, clock, ids, metrics)
+    alerting.configure(settings.alerts, channels_of(loaded, clock))
     limiter = MemoryLimiter(books, books.recorded_terms, started_us)
     upstreams: list[Upstream] = []
     plane = Plane(
@@ -167,7 +171,7 @@ async def _node_on(
         sessions=SessionRegistry(books, ids),
         refusals=RefusalMeter(books.post),
         telemetry=Observer(structlog.get_logger(), metrics),
-        alerts=alerts,
+        alerts=alerting.desk,
         clock=clock,
         ids=ids,
         pace=Pace(),
@@ -184,7 +188,7 @@ async def _node_on(
         plane=plane,
         books=books,
         limiter=limiter,
-        alerts=alerts,
+        alerting=alerting,
         policy=policy,
         metrics=metrics,
         lines=lines,
@@ -280,7 +284,7 @@ class Reloaded:
     findings: tuple[str, ...]
 
 
-async def swap(node: Node, loaded: Loaded, policy: PolicyEngine) -> None:
+async def swap(node: Node, loaded: Loaded, policy: PolicyEngine, channels: list[Channel]) -> None:
     """Puts a checked configuration and policy in force. No suspension point lies between its parts."""
     settings, plane = loaded.settings, node.plane
     upstreams: list[Upstream] = []
@@ -297,11 +301,12 @@ async def swap(node: Node, loaded: Loaded, policy: PolicyEngine) -> None:
     plane.keys.forget_callers()
     node.apply_limits()
     node.front.tools_changed()
+    unused: list[Upstream | Channel] = [*old, *node.alerting.configure(settings.alerts, channels)]
     settle_memory()
-    _ = plane.background.spawn(_close_later(old, settings.timeouts.total_s))
+    _ = plane.background.spawn(_close_later(unused, settings.timeouts.total_s))
 
 
-async def _close_later(upstreams: Sequence[Upstream], after_s: float) -> None:
+async def _close_later(upstreams: Sequence[Upstream | Channel], after_s: float) -> None:
     """Calls that were sent by the old clients may still be running."""
     await asyncio.sleep(after_s)
     for upstream in upstreams:

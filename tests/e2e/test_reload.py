@@ -27,7 +27,7 @@ BROKEN_CONFIGS = {
     "a secret that is not set": "admin: {token: '${NOT_SET_ANYWHERE}'}\n",
     "a plain secret": "providers:\n  openai: {kind: openai, api_key: sk-live-0123456789abcdef0123456789abcdef}\n",
     "a model without a provider": "models: {m: {provider: nobody}}\n",
-    "a part that is not built": "alerts: {webhook: 'https://example.com'}\n",
+    "a part that is not built": "retention: {calls: 400d}\n",
 }
 
 

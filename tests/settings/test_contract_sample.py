@@ -51,6 +51,11 @@ def test_rule_35_each_part_that_is_not_built_is_refused_by_name_and_place() -> N
     ]
 
 
+def test_alerts_that_are_empty_or_null_are_off(loaded: Loaded) -> None:
+    alerts = loaded.settings.alerts
+    assert (alerts.webhook, alerts.slack, alerts.smtp) == (None, None, None)
+
+
 def test_principals_and_keys(loaded: Loaded) -> None:
     settings = loaded.settings
     assert settings.teams["platform"].leads == ("alice",)

@@ -47,7 +47,7 @@ OPENAI = 'providers: {openai: {kind: openai, api_key: "${OPENAI_API_KEY}"}}\n'
         ("loops: {identical_requests: 1}", ["1:29 loops.identical_requests: must be at least 2, or `off`"]),
         ("timeouts: {connect: 1h}", ["1:21 timeouts.connect: is longer than `total`"]),
         ("admin: {oidc: {issuer: x}}", ["1:15 admin.oidc: `oidc` is not built yet (planned); remove it"]),
-        ("alerts: {webhook: x}", ["1:9 alerts: `alerts` is not built yet (planned); remove it"]),
+        ("retention: {calls: x}", ["1:12 retention: `retention` is not built yet (planned); remove it"]),
         ("teams: {a b: {}}", ["1:9 teams.a b: is not a name"]),
         ("teams: {'-': {}}", ["1:9 teams.-: is not a name"]),
         (

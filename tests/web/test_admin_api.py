@@ -64,6 +64,12 @@ STORY: tuple[tuple[str, str, Any, int], ...] = (
     ("GET", "/limits", None, 200),
     ("GET", "/limits?name=user-day", None, 200),
     ("GET", "/limits/user-day", None, 200),
+    ("POST", "/alerts", None, 200),
+    ("GET", "/alerts?limit=5", None, 200),
+    ("GET", "/alerts?state=asleep", None, 400),
+    ("GET", "/alerts/nothing", None, 404),
+    ("GET", "/alerts/{alert}", None, 200),
+    ("POST", "/alerts/{alert}", {"action": "retry"}, 200),
     ("GET", "/audit?limit=5&text=carl", None, 200),
     ("GET", "/audit/verify", None, 200),
     ("GET", "/policy/check", None, 200),
@@ -83,9 +89,10 @@ async def test_answers_are_what_the_document_says(node: Opened) -> None:
     document = (await node.client.get("/api/openapi.json")).json()
     await node.chat(ALICE)
     session = await node.session_id("run")
+    alert = (await node.admin("POST", "/api/v1/alerts")).json()["id"]
     told = set()
     for method, path, body, status in STORY:
-        reply = await node.admin(method, f"/api/v1{path.format(session=session)}", body)
+        reply = await node.admin(method, f"/api/v1{path.format(session=session, alert=alert)}", body)
         assert reply.status_code == status, (method, path, reply.text)
         assert reply.headers["content-type"] == "application/json"
         operation, template = operation_of(document, method, path)
