@@ -42,6 +42,7 @@ def options(words: str) -> list[str]:
 def test_the_commands_are_those_of_the_contract() -> None:
     assert set(COMMANDS) == {
         *("demo", "init", "serve", "mcp", "check", "doctor", "usage"),
+        *(f"alerts {verb}" for verb in ("list", "test", "retry")),
         *(f"keys {verb}" for verb in ("generate", "create", "list", "rotate", "disable", "enable", "revoke")),
         *("limits list", "limits show"),
         *(f"sessions {verb}" for verb in ("list", "show", "pause", "resume", "stop")),
