@@ -89,6 +89,7 @@ class Denial:
     code: Code
     message: str
     call_id: str | None = None
+    session_id: str | None = None
     limit: LimitFacts | None = None
     retry_after_s: float | None = None
     rule: str | None = None

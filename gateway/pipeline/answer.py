@@ -41,7 +41,10 @@ def governed_headers(plane: Plane, hold: Hold, session_id: str, warnings: Sequen
     now_us = plane.clock.now_us()
     summary = plane.limiter.summary(hold)
     if summary.first is not None:
-        headers["x-comptroller-remaining"] = remaining_header(summary.first)
+        first = summary.first
+        headers["x-comptroller-remaining"] = remaining_words(
+            first.name, first.unit, first.remaining, first.resets_at_us
+        )
     for word, view in (("requests", summary.requests), ("tokens", summary.tokens)):
         if view is not None:
             headers[f"x-ratelimit-limit-{word}"] = str(view.limit)
@@ -54,9 +57,10 @@ def governed_headers(plane: Plane, hold: Hold, session_id: str, warnings: Sequen
     return headers
 
 
-def remaining_header(view: CounterView) -> str:
-    remaining = format_usd(view.remaining) if view.unit == "usd" else str(view.remaining)
-    return f"limit={view.name};unit={view.unit};remaining={remaining};resets={time_shown(view.resets_at_us) or 'never'}"
+def remaining_words(name: str, unit: str, remaining: int, resets_at_us: int | None) -> str:
+    """The value of `x-comptroller-remaining`. `remaining` in the limit's unit."""
+    left = format_usd(remaining) if unit == "usd" else str(remaining)
+    return f"limit={name};unit={unit};remaining={left};resets={time_shown(resets_at_us) or 'never'}"
 
 
 def view_object(view: CounterView) -> dict[str, object]:

@@ -12,7 +12,7 @@ import orjson
 
 from gateway.core.denial import Code, Denial
 from gateway.core.wire.openai_reply import error_body
-from gateway.pipeline.answer import Headers, Whole
+from gateway.pipeline.answer import Headers, Whole, remaining_words
 
 STATUS: Final[Mapping[Code, int]] = {
     Code.KEY_MISSING: 401,
@@ -66,6 +66,13 @@ def refusal(denial: Denial) -> Whole:
     headers: Headers = {"content-type": "application/json"}
     if denial.call_id is not None:
         headers["x-comptroller-call"] = denial.call_id
+    if denial.session_id is not None:
+        headers["x-comptroller-session"] = denial.session_id
+    if denial.limit is not None:
+        limit = denial.limit
+        headers["x-comptroller-remaining"] = remaining_words(
+            limit.name, limit.unit, limit.remaining, limit.resets_at_us
+        )
     if denial.final or denial.retry_after_s is None:
         headers["x-should-retry"] = "false"
     elif denial.retry_after_s is not None:

@@ -102,6 +102,8 @@ def check_figures(refused: Refused, name: str, unit: str) -> dict[str, Any]:
     assert limit["remaining"] == pytest.approx(max(0, limit["limit"] - limit["spent"] - limit["held"]))
     assert limit["asked"] > limit["remaining"]
     assert name in refused.error["message"]
+    said = dict(part.split("=") for part in refused.headers["x-comptroller-remaining"].split(";"))
+    assert (said["limit"], said["unit"], float(said["remaining"])) == (name, unit, limit["remaining"])
     return dict(limit)
 
 

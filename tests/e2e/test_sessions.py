@@ -102,6 +102,7 @@ def test_people_pause_resume_and_stop_a_session(gateway, upstream):
                 continue
             refused = counted.refused(**ask("may I?"))
             assert (refused.status, refused.code, refused.requests) == (402, code, 1)
+            assert refused.headers["x-comptroller-session"] == session
             assert "held" in refused.error["message"]
     shown = gateway.cli("sessions", "show", session, "--json").json
     assert shown["id"] == session
