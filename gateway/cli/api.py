@@ -91,6 +91,18 @@ def call(
     return answer
 
 
+def ask_running(target: Target, path: str) -> dict[str, Any] | None:
+    """What a server that runs says; None where none answers, or where there is no token for it. Ends nothing."""
+    settings = loaded_config(target.config).settings
+    if not os.environ.get("COMPTROLLER_ADMIN_TOKEN") and settings.admin.token is None:
+        return None
+    server = _server(target)
+    if server.token is None:
+        return None
+    status, answer = _remote(server.url, server.token, "GET", f"/api/v1{path}", None)
+    return answer if status == 200 else None
+
+
 def actor() -> str:
     """Whom the journal names for a change."""
     name = os.environ.get("COMPTROLLER_ACTOR") or os.environ.get("USER") or ""

@@ -13,7 +13,9 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from gateway.cli.api import Target, ask_running
 from gateway.cli.checking import Found, look
 from gateway.cli.output import FINDING, OK, print_json, say
 from gateway.cli.reaching import Reach, can_listen, reach
@@ -65,6 +67,8 @@ def _all(config: Path | None) -> Iterator[Symptom]:
         yield _damage(books)
     yield _port(loaded.settings.server.host, loaded.settings.server.port)
     yield from _others(loaded)
+    if loaded.settings.capacity.providers:
+        yield from _capacity(ask_running(Target(config), "/status"))
 
 
 def _versions() -> Iterator[Symptom]:
@@ -158,6 +162,23 @@ def _others(loaded: Loaded) -> Iterator[Symptom]:
             fix = "" if there else f"install {server.command[0]}, or put it on the PATH of the gateway"
             found = "its program is there" if there else f"no program {server.command[0]}"
             yield Symptom(f"tool server {name}", found, there, fix)
+
+
+def _capacity(status: dict[str, Any] | None) -> Iterator[Symptom]:
+    """How a running server stands with what its providers take."""
+    for each in [] if status is None else status["capacity"]:
+        what = f"capacity of {each['provider']}"
+        bound = "" if each["concurrent"] is None else f" of {each['concurrent']}"
+        yield Symptom(
+            what, f"{each['in_flight']}{bound} in flight, {each['waiting']} waiting, {each['refused']} refused"
+        )
+        for model in each["models"]:
+            found = [f"{model['in_flight_max']} in flight at most"] if model["in_flight_max"] is not None else []
+            found += [f"paused for {model['paused_s']:.0f} s"] if model["paused_s"] else []
+            if found:
+                yield Symptom(
+                    what, f"it slows {model['model']} down: {', '.join(found)}", None, "its own limits are reached"
+                )
 
 
 def _reached(what: str, found: Reach) -> Symptom:

@@ -49,6 +49,7 @@ from gateway.pipeline.remember import remember_reply
 from gateway.pipeline.reserve import Reserved, books_unavailable, counted_prompt, reserve_model, widest_factor
 from gateway.pipeline.sessions import LiveSession, refuse_unless_open
 from gateway.pipeline.settle import Ended, settle_model, void_model
+from gateway.pipeline.turns import wait_for_turn
 from gateway.ports import BooksUnavailable
 
 ATTRIBUTIONS_KEPT = 256
@@ -79,7 +80,7 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
     trail.attribution = attribution = attribution_of(plane, caller, arrival, model)
     live = trail.live = await _session(plane, caller, arrival)
     plane.sessions.enter(live)
-    handed_over = False
+    handed_over, turn = False, None
     try:
         refuse_unless_open(live.session)
         context = await _context(plane, caller, arrival, live, attribution, stream=stream)
@@ -90,10 +91,11 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
             ask = embeddings_ask(plane, arrival, facts, model)
         warnings = _judge_loops(plane, live, ask, arrival) if ask.produces_output else []
         try:
-            reserved = await reserve_model(plane, live, ask, attribution, trail.call_id, granted)
+            turn = await wait_for_turn(plane, live, ask, attribution, arrival)
+            reserved = await reserve_model(plane, live, ask, attribution, trail.call_id, granted, turn)
             sent = await _forward(plane, live, ask, reserved, arrival)
             headers = governed_headers(plane, reserved.hold, live.id, warnings)
-            _say_clamped(headers, ask, reserved)
+            _say_governed(headers, ask, reserved)
             if isinstance(sent, Sent):
                 headers.update(passable_headers(sent.reply.headers))
             if granted.stripped:
@@ -112,6 +114,8 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
     finally:
         if not handed_over:
             plane.sessions.leave(live, plane.clock.now_us())
+            if turn is not None:
+                turn.leave(None)
 
 
 def attribution_of(plane: Plane, caller: Caller, arrival: Arrival, model: Model) -> Attribution:
@@ -202,6 +206,9 @@ async def _forward(
             return await forward_unless_left(plane, ask, reserved, arrival.left)
         return await forward_model(plane, ask, reserved)
     except ClientLeft:
+        if reserved.turn is not None and reserved.turn.in_line:
+            void_model(plane, reserved, "the client left while its call waited to be sent again", 499)
+            raise
         await plane.background.shielded(_book_left(plane, live, ask, reserved, arrival.at_ns))
         raise
     except UpstreamSaidNo as said_no:
@@ -305,7 +312,9 @@ async def _estimate(plane: Plane, ask: ModelAsk, reserved: Reserved, reply: Mapp
     return Usage(prompt, 0, 0, output, 0, estimated=reason)
 
 
-def _say_clamped(headers: dict[str, str], ask: ModelAsk, reserved: Reserved) -> None:
+def _say_governed(headers: dict[str, str], ask: ModelAsk, reserved: Reserved) -> None:
+    if reserved.turn is not None and reserved.turn.waited_us:
+        headers["x-comptroller-waited-ms"] = str(reserved.turn.waited_us // 1000)
     cap = reserved.size.send_cap
     if cap is not None:
         deployment = ask.model.deployments[0]

@@ -14,9 +14,9 @@ import orjson
 from gateway.core.catalog import Deployment
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.model_ask import ModelAsk
-from gateway.core.sizing import Size
 from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamTimeout
 from gateway.pipeline.answer import ClientLeft
+from gateway.pipeline.capacity import BUSY
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.reserve import Reserved
 from gateway.ports import UpstreamReply
@@ -54,14 +54,33 @@ class UpstreamSaidNo(Exception):
 
 
 async def forward_model(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
-    """Raises Refused (`upstream_*`) or UpstreamSaidNo; then nothing was charged."""
+    """Raises Refused (`upstream_*`) or UpstreamSaidNo; then nothing was charged. A provider that is asked too much is
+    asked again, within the same hold, where the call has a turn and a wait that it can bear may cure it."""
+    while True:
+        try:
+            return await _try_each(plane, ask, reserved)
+        except UpstreamSaidNo as said_no:
+            turn = reserved.turn
+            if turn is None or said_no.status not in BUSY or not await turn.again():
+                raise
+
+
+async def _try_each(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
     last: Refused | UpstreamSaidNo | None = None
-    for index, deployment in enumerate(ask.model.deployments):
+    turn = reserved.turn
+    first = 0 if turn is None else turn.place
+    for index, deployment in enumerate(ask.model.deployments[first:], first):
         if not await _covered(plane, reserved, deployment):
             continue
+        if turn is not None:
+            try:
+                await turn.at(index)
+            except Refused as refused:
+                last = last or refused
+                continue
         sent_ns = plane.clock.monotonic_ns()
         try:
-            return Sent(index, sent_ns, deployment, await _attempt(plane, ask, deployment, reserved.size))
+            return Sent(index, sent_ns, deployment, await _attempt(plane, ask, deployment, reserved))
         except UpstreamError as error:
             last = Refused(upstream_denial(error))
             if getattr(error, "sent", True):
@@ -108,10 +127,12 @@ async def _covered(plane: Plane, reserved: Reserved, deployment: Deployment) -> 
     return await plane.limiter.move(reserved.hold, replace(held, provider=deployment.provider), plane.clock.now_us())
 
 
-async def _attempt(plane: Plane, ask: ModelAsk, deployment: Deployment, size: Size) -> UpstreamReply:
+async def _attempt(plane: Plane, ask: ModelAsk, deployment: Deployment, reserved: Reserved) -> UpstreamReply:
     provider = plane.providers[deployment.provider]
-    body = orjson.dumps(ask.outgoing(deployment, size.send_cap))
+    body = orjson.dumps(ask.outgoing(deployment, reserved.size.send_cap))
     reply = await provider.send(ask.path, body, plane.catalog.timeouts)
+    if reserved.turn is not None:
+        reserved.turn.heard(reply)
     if reply.status < 300:
         return reply
     try:

@@ -8,6 +8,7 @@ from gateway.core.catalog import Catalog
 from gateway.core.pace import Pace
 from gateway.core.tool_name import ToolNames
 from gateway.pipeline.background import Background
+from gateway.pipeline.capacity import Capacity
 from gateway.pipeline.keys import KeyRing
 from gateway.pipeline.refusals import RefusalMeter
 from gateway.pipeline.sessions import SessionRegistry
@@ -30,6 +31,7 @@ class Plane:
     keys: KeyRing
     sessions: SessionRegistry
     refusals: RefusalMeter
+    capacity: Capacity
     telemetry: Telemetry
     alerts: Alerts
     clock: Clock

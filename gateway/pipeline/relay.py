@@ -102,7 +102,10 @@ class Relay:
         try:
             await self._sent.reply.close()
         finally:
-            self._settle(self._meter.reported or await self._estimated(outcome), outcome)
+            try:
+                self._settle(self._meter.reported or await self._estimated(outcome), outcome)
+            finally:
+                self._reserved.leave_turn(None)
 
     @property
     def _complete(self) -> bool:

@@ -17,6 +17,7 @@ from gateway.core.limit import METERED_UNITS, Action
 from gateway.core.model_ask import ModelAsk
 from gateway.core.sizing import OutputAsk, Size, least_tokens, money_for, size_output
 from gateway.pipeline.authorize import Granted
+from gateway.pipeline.capacity import Turn
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.sessions import LiveSession
 from gateway.ports import BooksUnavailable
@@ -34,7 +35,9 @@ class BudgetRefused(Refused):
 
 @dataclass(slots=True)
 class Reserved:
-    """A held call. `rates` has one entry per deployment, in their order; `prompt_tokens` is the bound that was held."""
+    """A held call. `rates` has one entry per deployment, in their order; `prompt_tokens` is the bound that was held.
+
+    `turn` is its turn at a provider whose capacity is shared out; settlement and void give it back."""
 
     call_id: str
     at_us: int
@@ -44,21 +47,55 @@ class Reserved:
     output_pico_usd: int
     rates: tuple[PricedRates, ...]
     attribution: Attribution
+    turn: Turn | None = None
+
+    def leave_turn(self, tokens_used: int | None) -> int:
+        """Gives the turn back, if it still has one; how long it waited for turns, in microseconds."""
+        if self.turn is None:
+            return 0
+        self.turn.leave(tokens_used)
+        return self.turn.waited_us
 
 
 async def reserve_model(
-    plane: Plane, live: LiveSession, ask: ModelAsk, attribution: Attribution, call_id: str, granted: Granted
+    plane: Plane,
+    live: LiveSession,
+    ask: ModelAsk,
+    attribution: Attribution,
+    call_id: str,
+    granted: Granted,
+    turn: Turn | None = None,
 ) -> Reserved:
     """Raises Refused; after that nothing is held."""
     rates = _rates(plane, ask)
     try:
         bindings = plane.limiter.bindings(attribution, live.id)
         _refuse_uncounted(ask, bindings)
-        reserved = await _hold(plane, live, ask, attribution, bindings, rates, call_id)
+        reserved = await _hold(plane, live, ask, attribution, bindings, rates, call_id, turn=turn)
     except BooksUnavailable as error:
         raise Refused(books_unavailable()) from error
     await _write_down(plane, live, ask, reserved, granted.rule)
     return reserved
+
+
+async def refuse_what_no_wait_cures(plane: Plane, live: LiveSession, ask: ModelAsk, attribution: Attribution) -> None:
+    """Raises the final refusal that the limits would give now: it comes before any wait (rule 30). Holds nothing."""
+    rates = _rates(plane, ask)
+    bindings = plane.limiter.bindings(attribution, live.id)
+    _refuse_uncounted(ask, bindings)
+    now_us = plane.clock.now_us()
+    await plane.limiter.load(bindings, live.id, now_us, fresh_session=not live.written)
+
+    def short_of(prompt_tokens: int) -> tuple[Shortfall, ...]:
+        sizing = _output_ask(plane, live, ask, rates, prompt_tokens)
+        least = _ask(live, sizing, least_tokens(sizing))
+        return tuple(s for s in plane.limiter.shortfalls(bindings, least, now_us) if s.limit.hard)
+
+    short = short_of(_first_bound(ask))
+    if any(s.limit.unit in METERED_UNITS for s in short):
+        short = short_of(min(_first_bound(ask), await counted_prompt(plane, ask)))
+    if short and (refused := _refused(plane, short, now_us)).denial.final:
+        raise refused
 
 
 async def commit_hold(plane: Plane, live: LiveSession, hold: Hold, placed: HoldPlaced) -> None:
@@ -119,6 +156,8 @@ async def _hold(
     bindings: tuple[Binding, ...],
     rates: tuple[PricedRates, ...],
     call_id: str,
+    *,
+    turn: Turn | None,
 ) -> Reserved:
     prompt_tokens = _first_bound(ask)
     counted = False
@@ -132,7 +171,8 @@ async def _hold(
             held = _ask(live, sizing, size.output_tokens)
             taken = plane.limiter.reserve(call_id, attribution, live.id, bindings, held, now_us)
             if isinstance(taken, Hold):
-                return Reserved(call_id, now_us, taken, size, prompt_tokens, sizing.output_pico_usd, rates, attribution)
+                picos = sizing.output_pico_usd
+                return Reserved(call_id, now_us, taken, size, prompt_tokens, picos, rates, attribution, turn)
         least = _ask(live, sizing, least_tokens(sizing))
         short = tuple(s for s in plane.limiter.shortfalls(bindings, least, now_us) if s.limit.hard)
         if not counted and any(s.limit.unit in METERED_UNITS for s in short):
@@ -141,7 +181,8 @@ async def _hold(
             continue
         left_s = WAITS_S - (plane.clock.monotonic_ns() - started_ns) / 1e9
         if only_waiting(short) and left_s > 0:
-            await plane.limiter.freed(left_s)
+            freed = plane.limiter.freed(left_s)
+            await (freed if turn is None else turn.aside(freed))
             continue
         raise _refused(plane, short, now_us)
 

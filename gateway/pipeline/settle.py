@@ -45,7 +45,8 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
     now_us = plane.clock.now_us()
     over = _overrun(plane, reserved, posted, now_us)
     total_us = (plane.clock.monotonic_ns() - started_ns) // 1000
-    ours_us = max(0, total_us - ended.upstream_us)
+    waited_us = reserved.leave_turn(usage.input_tokens + usage.output_tokens)
+    ours_us = max(0, total_us - ended.upstream_us - waited_us)
     attribution = reserved.hold.attribution
     plane.limiter.settle(reserved.hold, posted)
     plane.books.post(
@@ -99,6 +100,7 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
 def void_model(plane: Plane, reserved: Reserved, reason: str, status: int) -> None:
     """Nothing was charged: the hold is given back whole."""
     plane.limiter.void(reserved.hold)
+    reserved.leave_turn(0)
     plane.books.post(CallVoided(reserved.call_id, plane.clock.now_us(), reason, status))
 
 

@@ -28,6 +28,9 @@ def cross_faults(root: dict[str, Value]) -> Iterator[Located]:
         for path, value in select(root, pattern):
             if isinstance(value, Text) and value not in known:
                 yield path, _undeclared(section.removesuffix("s"), value, known)
+    for path, _ in select(root, ("capacity", "providers", "*")):
+        if path[-1] not in keys_of(root, "providers"):
+            yield path, _undeclared("provider", Text(str(path[-1])), keys_of(root, "providers"))
     yield from _narrowed_models(root)
     yield from _tiers(root)
     for pattern in _UNIQUE:

@@ -1,6 +1,7 @@
 """The whole configuration."""
 
 from gateway.settings.alerts import Alerts
+from gateway.settings.capacity import Capacity
 from gateway.settings.fields import Items, Named, section, setting
 from gateway.settings.limits import Limit
 from gateway.settings.mcp import Mcp
@@ -46,6 +47,7 @@ class Settings(Section):
     sessions: Sessions = section(Sessions, "Runs of agents.")
     loops: Loops = section(Loops, "When a session is taken to run in circles.")
     alerts: Alerts = section(Alerts, "What operators are told, and how.")
+    capacity: Capacity = section(Capacity, "What providers can take, shared out among tenants.")
     tools: Tools = section(Tools, "Tools that model calls declare.")
     mcp: Mcp = section(Mcp, "Tool servers.")
     timeouts: Timeouts = section(Timeouts, "How long things may take.")

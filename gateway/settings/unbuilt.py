@@ -46,7 +46,6 @@ def _action(name: str) -> Callable[[Value], bool]:
 
 UNBUILT_SETTINGS = (
     UnbuiltSetting(("admin", "oidc"), "login by OpenID Connect"),
-    UnbuiltSetting(("capacity",), "sharing out a provider's capacity"),
     UnbuiltSetting(("identity",), "keys of other issuers"),
     UnbuiltSetting(("limits", "*", "alert_at"), "alerting at shares of a limit"),
     UnbuiltSetting(("limits", "*", "reserved"), "reserving shares of a limit"),

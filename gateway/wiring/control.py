@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.core.denial import time_shown
 from gateway.management.alerts import AlertOffice
+from gateway.management.capacity import capacity_object
 from gateway.management.keys import KeyDesk
 from gateway.management.policies import Question, question_context
 from gateway.web.control import Control
@@ -54,6 +55,7 @@ def control_of(node: Node, keeper: Housekeeper) -> Control:
             "sessions_live": plane.sessions.counts()["sessions"],
             "calls_in_flight": plane.sessions.in_flight,
             "ledger_behind": node.books.behind,
+            "capacity": [capacity_object(each) for each in plane.capacity.figures()],
         }
 
     return Control(

@@ -22,6 +22,7 @@ from gateway.core.tool_name import ToolNames
 from gateway.limiter.memory import MemoryLimiter
 from gateway.pipeline.authorize import principal_attributes
 from gateway.pipeline.background import Background
+from gateway.pipeline.capacity import Capacity
 from gateway.pipeline.keys import KeyRing
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.refusals import RefusalMeter
@@ -32,6 +33,7 @@ from gateway.ports import Provider, Upstream
 from gateway.settings import Loaded
 from gateway.settings.root import Settings
 from gateway.storage.books import SqliteBooks
+from gateway.telemetry.capacity import CapacityMetrics
 from gateway.telemetry.log import BufferedLines, configure
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
@@ -43,6 +45,7 @@ from gateway.upstream.httpx_client import HttpxUpstream
 from gateway.upstream.provider import HttpProvider
 from gateway.upstream.simulated import SimulatedUpstream
 from gateway.wiring.alerting import Alerting, channels_of
+from gateway.wiring.capacity import capacity_rules
 from gateway.wiring.catalog import OWN_NAME, catalog_of, declared_keys, key_limits
 from gateway.wiring.governance import PlaneGovernance
 from gateway.wiring.mcp import front_of
@@ -170,6 +173,7 @@ async def _node_on(
         keys=KeyRing(lambda key: caller_of(plane, key)),
         sessions=SessionRegistry(books, ids),
         refusals=RefusalMeter(books.post),
+        capacity=Capacity(clock),
         telemetry=Observer(structlog.get_logger(), metrics),
         alerts=alerting.desk,
         clock=clock,
@@ -182,6 +186,8 @@ async def _node_on(
         policy_zone=ZoneInfo(settings.policy.timezone),
         portal_url=settings.server.public_url or "",
     )
+    plane.capacity.configure(capacity_rules(settings))
+    metrics.registry.register(CapacityMetrics(plane.capacity.figures))
     governance = PlaneGovernance(plane, books.reports, partial(secret_digest, books.install_key))
     return Node(
         loaded=loaded,
@@ -294,6 +300,7 @@ async def swap(node: Node, loaded: Loaded, policy: PolicyEngine, channels: list[
     plane.catalog, plane.prices, plane.providers = catalog, DeploymentPrices(settings), providers
     plane.policy = node.policy = policy
     plane.policy_zone = ZoneInfo(settings.policy.timezone)
+    plane.capacity.configure(capacity_rules(settings))
     node.loaded = loaded
     if settings.admin.token is not None:
         node.admin_digest = node.digest_of(settings.admin.token.reveal())

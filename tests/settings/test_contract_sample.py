@@ -19,7 +19,6 @@ NOT_BUILT = {
     "limits[9].reserved": ', reserved: {"app:checkout": 30%}',
     "loops.cycle": ", cycle: 4",
     "loops.errors_in_a_row": ", errors_in_a_row: 10",
-    "capacity": "capacity: {providers: {openai: {concurrent: 64, shares: {team:platform: 3, team:support: 1}}}}\n",
     "retention": "retention: {calls: 400d, audit: 7y}\n",
 }
 
@@ -46,7 +45,6 @@ def test_rule_35_each_part_that_is_not_built_is_refused_by_name_and_place() -> N
         "41:77 limits[9].reserved: `reserved` is not built yet (planned); remove it",
         "51:67 loops.cycle: `cycle` is not built yet (planned); remove it",
         "51:87 loops.errors_in_a_row: `errors_in_a_row` is not built yet (planned); remove it",
-        "52:11 capacity: `capacity` is not built yet (planned); remove it",
         "58:12 retention: `retention` is not built yet (planned); remove it",
     ]
 
@@ -105,6 +103,12 @@ def test_rule_14_the_values_of_the_contract_are_the_defaults(loaded: Loaded) -> 
     untouched = parse(b"", {}, path=PATH).settings
     for section in ("server", "upstream", "storage", "counters", "policy", "sessions", "loops", "timeouts", "sizes"):
         assert getattr(loaded.settings, section) == getattr(untouched, section)
+
+
+def test_capacity(loaded: Loaded) -> None:
+    openai = loaded.settings.capacity.providers["openai"]
+    assert (openai.concurrent, openai.requests_per_minute, openai.tokens_per_minute) == (64, None, None)
+    assert openai.named_shares == (("team", "platform", 3), ("team", "support", 1))
 
 
 def test_tool_servers(loaded: Loaded) -> None:

@@ -126,7 +126,7 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) ->
         limits:
           - {name: a, tokens: 5}
           - {name: a, tokens: 5, window: dya}
-        capacity: {providers: {}, x: 1}
+        retention: {calls: 400d}
         models: {m: {provider: nope}}
     """
     assert faults(text) == [
@@ -136,6 +136,6 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) ->
         "4:5 limits[0].window: is missing",
         "5:12 limits[1].name: the name `a` is taken",
         "5:34 limits[1].window: is not a window",
-        "6:11 capacity: `capacity` is not built yet (planned); remove it",
+        "6:12 retention: `retention` is not built yet (planned); remove it",
         "7:24 models.m.provider: there is no provider `nope`",
     ]
