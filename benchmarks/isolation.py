@@ -4,6 +4,7 @@ python -m benchmarks.isolation [--seconds 30] [--rounds 3] [--write]     --write
 """
 
 import argparse
+import asyncio
 import json
 import secrets
 import sys
@@ -15,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.figures import spread
+import aiohttp
+
+from benchmarks.figures import percentile, spread, summary_us
 from benchmarks.gateway_config import Governance, write_config
 from benchmarks.lanes import COMPTROLLER, ROOT
 from benchmarks.load import Plan
@@ -54,9 +57,27 @@ def noise(kind: str, port: int, seconds: float) -> Plan | None:
     return Plan(port=port, model=MODEL, calls=calls, connections=connections, rate=rate, max_s=seconds + 3)
 
 
-def quiet(port: int, seconds: float) -> Plan:
-    calls = round(QUIET_PER_S * seconds)
-    return Plan(port=port, model=MODEL, calls=calls, connections=8, rate=QUIET_PER_S, max_s=seconds + 30)
+async def quiet(port: int, key: str, seconds: float) -> Result:
+    """The quiet tenant's calls, evenly; each is timed, and asked how long it stood in line."""
+    took_s: list[float] = []
+    in_line_ms: list[float] = []
+
+    async def call(client: aiohttp.ClientSession, number: int, due_s: float) -> None:
+        await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+        body = {"model": MODEL, "messages": [{"role": "user", "content": f"Call {number}."}]}
+        async with client.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body) as reply:
+            await reply.read()
+            if reply.status == 200:
+                took_s.append(time.perf_counter() - due_s)
+                in_line_ms.append(float(reply.headers.get("x-comptroller-waited-ms", 0)))
+
+    calls, start_s = round(QUIET_PER_S * seconds), time.perf_counter()
+    bounds = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(headers={"authorization": f"Bearer {key}"}, timeout=bounds) as client:
+        due = (call(client, number, start_s + number / QUIET_PER_S) for number in range(calls))
+        await asyncio.gather(*due, return_exceptions=True)
+    line = percentile(sorted(in_line_ms), 99) if in_line_ms else 0.0
+    return {"calls": calls, "answered": len(took_s), "latency_us": summary_us(took_s), "in_line_p99_ms": line}
 
 
 @contextmanager
@@ -89,7 +110,7 @@ def measure(seconds: float, rounds: int, directory: Path) -> Result:
     results: Result = {kind: [] for kind in ROWS}
     keys = {name: make_secret(secrets.randbits(192)) for name in ("noisy", "quiet")}
     with upstream(directory, None) as (upstream_port, _), gateway(directory, upstream_port, keys) as port:
-        load(quiet(port, 2), keys["quiet"], None)
+        asyncio.run(quiet(port, keys["quiet"], 2))
         for number in range(rounds):
             for kind in ROWS:
                 print(f"round {number + 1} of {rounds}: {kind}", file=sys.stderr, flush=True)
@@ -103,15 +124,15 @@ def _round(kind: str, port: int, seconds: float, keys: Mapping[str, str]) -> Res
     thread = threading.Thread(target=lambda: made.append(load(plan, keys["noisy"], None)) if plan else None)
     thread.start()
     time.sleep(1.0)
-    measured = load(quiet(port, seconds), keys["quiet"], None)
+    measured = asyncio.run(quiet(port, keys["quiet"], seconds))
     thread.join()
     return {"quiet": measured, "noisy": made[0] if made else None}
 
 
 def table(results: Result) -> str:
     lines = [
-        "| | quiet: served | p50 ms | p99 ms | moved | noisy: served a second | refused |",
-        "|---|---|---|---|---|---|---|",
+        "| | quiet: served | p50 ms | p99 ms | moved | p99 in line ms | noisy: served a second | refused |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for kind, title in ROWS.items():
         rounds = results[kind]
@@ -120,7 +141,9 @@ def table(results: Result) -> str:
         loud = [round_["noisy"] for round_ in rounds if round_["noisy"]]
         per_s = f"{sum(one['answered'] for one in loud) / sum(one['seconds'] for one in loud):.0f}" if loud else ""
         refused = f"{sum(one['errors'].get('status 429', 0) for one in loud):,}" if loud else ""
-        lines.append(f"| {title} | {_served(rounds)} | {p50:.1f} | {p99:.1f} | {moved} | {per_s} | {refused} |")
+        line = max(round_["quiet"]["in_line_p99_ms"] for round_ in rounds)
+        served = _served(rounds)
+        lines.append(f"| {title} | {served} | {p50:.1f} | {p99:.1f} | {moved} | {line:.0f} | {per_s} | {refused} |")
     count = len(results["alone"])
     lines.append(f"\nMedian of {count} rounds each, interleaved.")
     return "\n".join(lines)
@@ -139,7 +162,7 @@ def faults(results: Result) -> list[str]:
 
 
 def _middle(rounds: list[Result], percent: str) -> float:
-    found = spread([round_["quiet"]["latency_us"][percent] for round_ in rounds])
+    found = spread([round_["quiet"]["latency_us"][percent] for round_ in rounds if round_["quiet"]["answered"]])
     return found.median / 1000 if found is not None else 0.0
 
 

@@ -1,10 +1,10 @@
 """Whose turn it is at a provider: weighted fair queueing over calls in flight, requests and tokens a minute.
 
 Rules: a share below its guarantee goes before all that borrow; among equals who has least in flight for its weight,
-then who was served least for its weight (start-time fair queueing). Idle capacity is lent; nothing in
-flight is taken back, so a share that returns gets its own at the next free slot. What borrowers do leave free is a
-little for shares that were busy lately, so that a quiet one does not wait for others' calls to end. Within a share,
-keys take turns. No clock here: `now_us` comes in and must not run backward.
+then who was served least for its weight (start-time fair queueing). Idle capacity is lent; nothing in flight is taken
+back, so a share that returns gets its own at the next free slot. What borrowers do leave free is what others used at
+once lately, so that a quiet one does not wait for their calls to end. Within a share, keys take turns. No clock here:
+`now_us` comes in and must not run backward.
 """
 
 from collections import OrderedDict, deque
@@ -20,7 +20,6 @@ LATELY_US = 30_000_000
 """A share counts as busy lately until one to two such periods after its last call."""
 
 BORROWS = 2
-_KEPT_PART = 8
 _SERVICE_WEIGHT = 8
 _COST_SCALE = 10**12
 
@@ -290,11 +289,10 @@ class FairShare:
         return 1 if share.in_flight * self._weight < share.weight * slots else BORROWS
 
     def _kept_for(self, share: Share, now_us: int) -> int:
-        """Slots that borrowers leave free for it: what it used lately, at most an eighth of its guarantee and one."""
+        """Slots that borrowers leave free for it: as many as it used at once lately, at most its guarantee."""
         slots = self.rules.concurrent or 0
         own = -(-slots * share.weight // self._weight)
-        lately = min(own, share.busy_lately(now_us)) - share.in_flight
-        return max(0, min(lately, 1 + own // _KEPT_PART))
+        return max(0, min(own, share.busy_lately(now_us)) - share.in_flight)
 
     def _let_in(self, ticket: Ticket, now_us: int) -> None:
         share = ticket.share

@@ -207,6 +207,9 @@ async def test_a_429_that_no_wait_cures_reaches_the_caller_and_spares_the_provid
     assert len(upstream.log()) == 1
     assert 25 <= gateway.metric("comptroller_capacity_paused_seconds", model="mock-ok") <= 30
     assert idle(gateway)
+    told = [row for row in gateway.cli("doctor", "--json", check=False).json if row["what"] == "capacity of mock"]
+    assert "0 of 8 in flight" in told[0]["found"]
+    assert "paused for" in told[1]["found"]
 
 
 async def test_what_the_provider_says_is_left_is_not_passed(start, upstream):
