@@ -79,6 +79,7 @@ class Node:
     install_key: bytes
     admin_digest: str | None
     draining: bool = False
+    retired: list[Upstream | Channel] = field(default_factory=list)
     log: Any = field(default_factory=structlog.get_logger)
 
     def digest_of(self, secret: str) -> str:
@@ -121,10 +122,21 @@ class Node:
         """Readiness says 503 and new calls are refused; what runs goes on."""
         self.draining = self.plane.draining = True
 
+    def retire(self, unused: Sequence[Upstream | Channel], after_s: float) -> None:
+        """Calls that were sent by old clients may still be running: they are closed when none can be any more. No drain
+        waits for that."""
+        self.retired += unused
+        asyncio.get_running_loop().call_later(after_s, self._close_retired, unused)
+
+    def _close_retired(self, over: Sequence[Upstream | Channel]) -> None:
+        self.retired = [each for each in self.retired if each not in over]
+        for upstream in over:
+            _ = self.plane.background.spawn(upstream.close())
+
     async def close(self) -> None:
         self.stop_admitting()
         await self.front.stop()
-        for upstream in self.upstreams:
+        for upstream in (*self.upstreams, *self.retired):
             await upstream.close()
         await self.plane.background.drain(5.0)
         self.plane.refusals.flush(self.plane.clock.now_us() + 60_000_000)
@@ -310,11 +322,4 @@ async def swap(node: Node, loaded: Loaded, policy: PolicyEngine, channels: list[
     node.front.tools_changed()
     unused: list[Upstream | Channel] = [*old, *node.alerting.configure(settings.alerts, channels)]
     settle_memory()
-    _ = plane.background.spawn(_close_later(unused, settings.timeouts.total_s))
-
-
-async def _close_later(upstreams: Sequence[Upstream | Channel], after_s: float) -> None:
-    """Calls that were sent by the old clients may still be running."""
-    await asyncio.sleep(after_s)
-    for upstream in upstreams:
-        await upstream.close()
+    node.retire(unused, settings.timeouts.total_s)

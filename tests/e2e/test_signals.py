@@ -72,3 +72,14 @@ async def test_a_second_sigterm_ends_it_at_once(start, upstream):
     assert took_s < 10
     gateway.start()
     assert gateway.held() == 0
+
+
+def test_a_drain_does_not_wait_for_what_a_reload_replaced(start):
+    gateway = start(timeouts={"drain": "30s"})
+    gateway.write_config(
+        {**gateway.config, "limits": [{"name": "org", "org": "org", "tokens": 1_000, "window": "day"}]}
+    )
+    gateway.wait_for_log("reloaded")
+    started = time.monotonic()
+    assert gateway.terminate() == 0
+    assert time.monotonic() - started < 20
