@@ -16,10 +16,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check lint format types layers bench lock wheel clean
+.PHONY: help demo serve test check lint format types layers bench bench-correctness lock wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 	@echo 'Arguments go through ARGS, e.g.: make test ARGS="tests/core -q"'
 
 demo: $(VENV)/.base ## run agents through the gateway on the embedded default; ends by itself
@@ -49,6 +49,9 @@ layers: $(VENV)/.dev ## import-linter: who may import whom
 
 bench: $(VENV)/.test ## measure CPU per call, latency and memory against others; takes long
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-correctness: $(VENV)/.test ## overshoot, crashes, false usage, edges ...: a figure each; fails on a broken promise
+	$(BIN)/python -m benchmarks.correctness $(ARGS)
 
 # dev.txt holds everything; the others are resolved within it, so that all of them name the same versions.
 lock: $(VENV)/.dev ## resolve the locks anew; LOCK_ARGS=--upgrade moves them to the newest versions

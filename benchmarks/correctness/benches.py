@@ -1,0 +1,36 @@
+"""The benchmarks of correctness in their order, each with the time in which it must be done."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.correctness import (
+    crashes,
+    disconnects,
+    false_usage,
+    overshoot,
+    price_truth,
+    route_completeness,
+    window_edges,
+)
+from benchmarks.correctness.report import Report
+from benchmarks.correctness.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    name: str
+    title: str
+    run: Callable[[Site], Coroutine[Any, Any, Report]]
+    seconds_max: int = 300
+
+
+BENCHES = (
+    Bench("C1", "overshoot: many calls at once against room for twenty", overshoot.run),
+    Bench("C2", "clients that leave a stream", disconnects.run),
+    Bench("C3", "missing and false reports of usage", false_usage.run),
+    Bench("C4", "kill -9 with calls in flight", crashes.run),
+    Bench("C6", "edges of windows on real calendars", window_edges.run),
+    Bench("C7", "every route, and what no route serves", route_completeness.run),
+    Bench("C8", "usage as reported, against invoices by hand", price_truth.run),
+)
