@@ -24,13 +24,14 @@ from gateway.core.report import (
     AuditSearch,
     CallRow,
     Drift,
+    HistoryRow,
     SessionRow,
     Totals,
     TotalsAsk,
     UsageRow,
     Verification,
 )
-from gateway.core.session import Session
+from gateway.core.session import Lineage, Session
 from gateway.core.sizing import Room
 from gateway.core.upstream import Timeouts, UpstreamRequest
 
@@ -63,6 +64,9 @@ class Books(Protocol):
 
     async def session(self, session_id: str) -> Session | None: ...
 
+    async def descendants(self, session_id: str) -> list[Session]:
+        """Every session below this one, oldest first. Raises BooksUnavailable."""
+
     async def sessions_opened(self, since_us: int) -> Mapping[str, Sequence[int]]:
         """Opening times by opener (`agent:<name>`, or `key:<name>` without an agent), for the hourly limit."""
 
@@ -81,6 +85,10 @@ class Reports(Protocol):
     async def usage(self, by: tuple[str, ...], since_us: int | None, until_us: int | None) -> list[UsageRow]: ...
 
     async def sessions(self, *, key_id: str | None, state: str | None, limit: int) -> list[SessionRow]: ...
+
+    async def history(self, key_id: str, step_s: int, since_us: int, until_us: int) -> list[HistoryRow]:
+        """What one key used, a row for each step in which it did, oldest first. Steps are whole quarters of an hour;
+        `since_us` and `until_us` (not included) lie on steps."""
 
     async def call(self, call_id: str) -> CallRow | None: ...
 
@@ -199,7 +207,8 @@ class Provider(Protocol):
 class Limiter(Protocol):
     """The live counters: check and take are one operation. Raises BooksUnavailable where a counter cannot be loaded."""
 
-    def bindings(self, attribution: Attribution, session_id: str) -> tuple[Binding, ...]: ...
+    def bindings(self, attribution: Attribution, session_id: str, lineage: Lineage) -> tuple[Binding, ...]:
+        """`lineage` is always that of the session; of a limit on sessions each of its places has a counter."""
 
     async def load(self, bindings: Sequence[Binding], session_id: str, now_us: int, *, fresh_session: bool) -> None: ...
 

@@ -53,6 +53,20 @@ class Governance(Protocol):
 
     async def limits(self, caller: Any, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]: ...
 
+    async def history(self, caller: Any, by: str, last: int | None) -> Mapping[str, Any]:
+        """`quota_history`: what this key used in the `last` hours or days."""
+        ...
+
+    async def open_child(
+        self, caller: Any, headers: Mapping[str, str], arguments: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """`session_open_child`; the token is in the answer and nowhere else."""
+        ...
+
+    async def close_session(
+        self, caller: Any, headers: Mapping[str, str], session: str | None
+    ) -> Mapping[str, Any]: ...
+
     async def models(self, caller: Any) -> Mapping[str, Any]: ...
 
     async def explain(self, caller: Any, call_id: str) -> Mapping[str, Any]: ...

@@ -10,12 +10,12 @@ from typing import Any, Final
 import orjson
 
 from gateway.core.denial import Code, Denial, Refused
+from gateway.pipeline.key_rate import KeyRate
 from mcp_server.denials import tool_refusal
 from mcp_server.governance import Caller, Governance
 from mcp_server.own.arguments import check
 from mcp_server.own.table import BY_NAME, TOOLS
 from mcp_server.own.tool import Asked
-from mcp_server.rate import KeyRate
 
 DEFINITIONS: Final[tuple[Mapping[str, Any], ...]] = tuple(tool.definition for tool in TOOLS)
 NAMES: Final = frozenset(BY_NAME)

@@ -16,7 +16,10 @@ sessions = typer.Typer(cls=Group, help="Runs of agents: look at them, pause, res
 audit = typer.Typer(cls=Group, help="The journal: search it, verify its hash chain.", no_args_is_help=True)
 FIGURES = ("calls", "denied", "input_tokens", "output_tokens", "tool_calls", "cost_usd")
 LIMIT_COLUMNS = ("name", "scope", "unit", "limit", "spent", "held", "remaining", "window", "resets_at")
-SESSION_COLUMNS = ("id", "state", "key", "agent", "calls", "denied", "cost_usd", "last_active_at", "reason")
+SESSION_COLUMNS = (
+    *("id", "parent", "state", "key", "agent", "calls", "denied", "cost_usd", "tree_cost_usd", "last_active_at"),
+    "reason",
+)
 Session = Annotated[str, typer.Argument(help="The session's id (ses_...).")]
 Reason = Annotated[str, typer.Option(help="Why; the agent is told.")]
 
@@ -88,8 +91,10 @@ def show_session(session: Session, config: Config = None, as_json: Json = False)
     if as_json:
         print_json(found)
         return
-    _fields({name: value for name, value in found.items() if name not in ("limits", "denials")})
+    _fields({name: value for name, value in found.items() if name not in ("limits", "denials", "descendants")})
     table(LIMIT_COLUMNS, found["limits"], empty="No limit counts this session alone.")
+    if found["descendants"]:
+        table(("id", "parent", "depth", "state"), found["descendants"], empty="")
     if found["denials"]:
         table(("at", "code", "call", "limit"), [_denial(each) for each in found["denials"]], empty="")
 
@@ -114,6 +119,14 @@ def stop(
 ) -> None:
     """End a session; only a person can resume it."""
     _change(session, "stop", reason, config, as_json=as_json)
+
+
+@sessions.command("close")
+def close(
+    session: Session, reason: Reason = "by an administrator", config: Config = None, as_json: Json = False
+) -> None:
+    """End a session and all below it; it opens again when its client comes back, a child does not."""
+    _change(session, "close", reason, config, as_json=as_json)
 
 
 @audit.command("search")

@@ -14,7 +14,8 @@ from gateway.core.sizing import Draw
 @dataclass(frozen=True, slots=True)
 class Binding:
     """One limit as it binds one call: its counter's scope, the amount after overrides, how its past is asked for;
-    `draw` is set for limits on tokens and money, `hard` for those that refuse."""
+    `draw` is set for limits on tokens and money, `hard` for those that refuse, `session_id` where the counter is that
+    of one session and its descendants."""
 
     limit: Limit
     scope: str
@@ -22,6 +23,7 @@ class Binding:
     terms: tuple[tuple[str, str | None], ...]
     hard: bool = True
     draw: Draw | None = None
+    session_id: str = ""
 
 
 @dataclass(slots=True)

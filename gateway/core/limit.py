@@ -82,6 +82,11 @@ class Limit:
     def per_session(self) -> bool:
         return self.each == "session"
 
+    @property
+    def in_session(self) -> bool:
+        """Whether its counters are of single sessions: then they count what descendants spend, too."""
+        return self.per_session or any(kind == "session" for kind, _ in self.where)
+
     def binds(self, call: Attribution, session_id: str) -> bool:
         """Whether this limit applies to a call. Tool calls and model calls are told apart by the units they move."""
         return all(

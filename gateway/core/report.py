@@ -7,6 +7,7 @@ from typing import Any
 from gateway.core.ledger import Amounts, CallState
 from gateway.core.session import Session
 
+NOTHING = Amounts()
 USAGE_DIMENSIONS = (
     *("user", "team", "app", "service", "agent", "session", "model", "provider", "tool", "key", "tag"),
     *("end_user", "model_tier", "environment", "cost_center"),
@@ -56,7 +57,8 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session with what was booked on it; held amounts are the limiter's business and not in the books' sums."""
+    """A session with what was booked on it; held amounts are the limiter's business and not in the books' sums.
+    `children` = how many it ever opened, `below` = what was booked on all its descendants."""
 
     session: Session
     posted: Amounts
@@ -66,6 +68,18 @@ class SessionRow:
     team: str
     agent: str
     key: str
+    children: int = 0
+    below: Amounts = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """What one key used in one stretch of time, which begins at `start_us`."""
+
+    start_us: int
+    calls: int
+    denied: int
+    posted: Amounts
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """One run of one agent: how a call names it, which states it can be in, when it ends.
 
-Rules 13-15: an id that a client sends is valid only inside its key and names one session for 30 days; an implicit
-session (no mark) starts afresh after idling, never while paused or stopped; wall time ends with `session_expired`.
+Rules 13-16: an id that a client sends is valid only inside its key and names one session for 30 days; an implicit
+session (no mark) starts afresh after idling, never while paused or stopped; wall time ends with `session_expired`;
+a child has a part of its parent's budget and is reached only with its signed token. Where a session stands in its tree
+and what its part is never changes.
 """
 
 import json
@@ -9,11 +11,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
+
+from gateway.core.limit import Unit
 
 ID_LENGTH_MAX = 128
 CLIENT_ID_LIFE_US = 30 * 24 * 3600 * 1_000_000
 CHILD_TOKEN_PREFIX = "cptr_ss_"
 """Signed child tokens (rule 16): one that does not verify is refused, never read as a plain id."""
+CHILD_TOKEN_LENGTH_MAX = 2048
+CHILD = "child"
+"""The kind of mark of a session that was opened by another one."""
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -35,16 +43,20 @@ TRANSITIONS: Mapping[SessionState, frozenset[SessionState]] = {
 
 @dataclass(frozen=True, slots=True)
 class SessionRules:
-    """Operator settings, in seconds; `new_per_hour_max` counts per agent, or per key where it names no agent."""
+    """Operator settings, in seconds; `new_per_hour_max` counts per agent, or per key where it names no agent.
+    `children_max` = children that a session may have open at once, `depth_max` = levels of them."""
 
     idle_timeout_s: float = 1800.0
     wall_time_s: float = 28_800.0
     new_per_hour_max: int = 60
+    children_max: int = 8
+    depth_max: int = 3
 
 
 @dataclass(frozen=True, slots=True)
 class SessionMark:
-    """How a call named its session. `kind`: header, claude-code, codex, opencode, or implicit (then no `client_id`)."""
+    """How a call named its session. `kind`: header, claude-code, codex, opencode, child (then `client_id` is its token,
+    which is never kept), or implicit (then no `client_id`)."""
 
     kind: str
     client_id: str = ""
@@ -54,10 +66,29 @@ class SessionMark:
 IMPLICIT = SessionMark("implicit")
 
 
+class Part(NamedTuple):
+    """The most that a child and its descendants may use of one unit (rule 16): a cap, nothing is set aside for it."""
+
+    unit: Unit
+    amount: int
+
+
+class Place(NamedTuple):
+    """One session of a lineage as limits see it."""
+
+    session_id: str
+    parts: tuple[Part, ...] = ()
+
+
+Lineage = tuple[Place, ...]
+"""A child, its parent, and so on to the root. Empty for a session that has no parent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A session as the books know it; `reason` says why it is paused or stopped. Wall time is from `run_started_us`,
-    which a return after idling sets anew: a session that a person resumes next day is a new run with the old spend."""
+    which a return after idling sets anew: a session that a person resumes next day is a new run with the old spend.
+    `ancestors` = the ids of its parent, that one's parent, to the root; `parts` are set for children only."""
 
     id: str
     key_id: str
@@ -67,6 +98,16 @@ class Session:
     run_started_us: int
     last_active_us: int
     reason: str = ""
+    ancestors: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def depth(self) -> int:
+        return len(self.ancestors)
+
+    @property
+    def parent_id(self) -> str | None:
+        return self.ancestors[0] if self.ancestors else None
 
 
 class MarkRefused(ValueError):
@@ -77,7 +118,7 @@ def mark_of(headers: Mapping[str, str], body: Mapping[str, object]) -> SessionMa
     """The mark of a model call, strongest first (research/clients.md section 4). Header names in lower case."""
     own = headers.get("x-comptroller-session")
     if own is not None:
-        return SessionMark("header", _checked(own))
+        return SessionMark(CHILD, _child_token(own)) if _like_child_token(own) else SessionMark("header", _checked(own))
     claude = headers.get("x-claude-code-session-id")
     if claude:
         return SessionMark("claude-code", _checked(claude), headers.get("x-claude-code-agent-id", "")[:ID_LENGTH_MAX])
@@ -120,9 +161,20 @@ def _string_in(text: str, name: str) -> str | None:
 def _checked(client_id: str) -> str:
     if len(client_id) > ID_LENGTH_MAX or not _PRINTABLE.fullmatch(client_id):
         raise MarkRefused(f"a session id has 1 to {ID_LENGTH_MAX} visible ASCII characters")
-    if client_id.startswith(CHILD_TOKEN_PREFIX):
-        raise MarkRefused("this child-session token is not valid here")
+    if _like_child_token(client_id):
+        raise MarkRefused("a child-session token is taken in x-comptroller-session only")
     return client_id
+
+
+def _like_child_token(text: str) -> bool:
+    """In any spelling: what was meant as a token must not become an id."""
+    return text[: len(CHILD_TOKEN_PREFIX)].lower() == CHILD_TOKEN_PREFIX
+
+
+def _child_token(text: str) -> str:
+    if len(text) > CHILD_TOKEN_LENGTH_MAX or not _PRINTABLE.fullmatch(text):
+        raise MarkRefused("this child-session token is damaged")
+    return text
 
 
 class Continuation(StrEnum):

@@ -11,6 +11,7 @@ from gateway.core.attribution import Attribution
 from gateway.core.budget import Ask, Shortfall, amounts_by_unit
 from gateway.core.counter import Counter
 from gateway.core.hold import Binding, Hold
+from gateway.core.session import Lineage
 from gateway.limiter.reading import shortfall
 
 
@@ -20,15 +21,19 @@ class Bound(tuple[Binding, ...]):  # noqa: SLOT001 - a tuple subclass cannot hav
 
     attribution: Attribution
     session_id: str
+    lineage: Lineage
     revision: int
     counters: tuple[Counter, ...] | None
     until_us: int
     generation: int
 
-    def __new__(cls, bindings: Iterable[Binding], attribution: Attribution, session_id: str, revision: int) -> Self:
+    def __new__(
+        cls, bindings: Iterable[Binding], attribution: Attribution, session_id: str, lineage: Lineage, revision: int
+    ) -> Self:
         made = super().__new__(cls, bindings)
         made.attribution = attribution
         made.session_id = session_id
+        made.lineage = lineage
         made.revision = revision
         made.counters = None
         made.until_us = 0
@@ -45,7 +50,7 @@ class OpenHold(Hold):
     """A hold with the counters it lies on; a counter that rolled over since is still the one to release. `moved` = some
     of them do not count what it is booked on now."""
 
-    __slots__ = ("counters", "moved")
+    __slots__ = ("counters", "lineage", "moved")
 
     def __init__(
         self,
@@ -58,17 +63,19 @@ class OpenHold(Hold):
         warnings: tuple[Shortfall, ...],
         *,
         counters: tuple[Counter, ...],
+        lineage: Lineage,
     ) -> None:
         super().__init__(call_id, at_us, attribution, session_id, ask, bindings, warnings)
         self.counters = counters
+        self.lineage = lineage
         self.moved = False
 
     def books(self, b: Binding) -> bool:
         """Whether what this call is settled with counts on a limit that it is held on."""
-        return not self.moved or (
-            b.limit.binds(self.attribution, self.session_id)
-            and b.limit.scope(self.attribution, self.session_id) == b.scope
-        )
+        if not self.moved:
+            return True
+        at = b.session_id or self.session_id
+        return b.limit.binds(self.attribution, at) and b.limit.scope(self.attribution, at) == b.scope
 
     def move(self, bound: Bound, counters: tuple[Counter, ...], now_us: int) -> bool:
         """Takes the places of `bound` that it does not have yet, all or none, and is booked there from now on."""

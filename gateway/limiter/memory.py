@@ -7,22 +7,24 @@ memory; settlements that happen while a counter is being loaded are added to wha
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from gateway.core.attribution import OPENER, Attribution
-from gateway.core.budget import DRAWS, Ask, Shortfall, amount_of, amounts_by_unit
+from gateway.core.budget import Ask, Shortfall, amount_of, amounts_by_unit
+from gateway.core.child_part import CHILD_PARTS
 from gateway.core.counter import NEVER_US, Counter
 from gateway.core.hold import Binding, CounterView, Hold, Summary
 from gateway.core.ledger import Amounts
 from gateway.core.limit import Limit, Unit
 from gateway.core.report import Totals
+from gateway.core.session import Lineage
 from gateway.core.sizing import Draw, Room
+from gateway.limiter.binding import TermsOf, bindings_of
 from gateway.limiter.bound import Bound, OpenHold, opened_hold
-from gateway.limiter.past import negative, new_counter, recorded_kind, same_view, totals_ask, window_of
+from gateway.limiter.past import negative, new_counter, same_view, totals_ask, window_of
 from gateway.limiter.reading import live_view, only_here, shortfall, summary, view
 from gateway.ports import Books
 
-TermsOf = Callable[[Attribution, Sequence[str]], tuple[tuple[str, str | None], ...]]
 CounterKey = tuple[str, str]
 
 BINDINGS_KEPT = 4_000
@@ -72,18 +74,14 @@ class MemoryLimiter:
             self._rebind(hold, kept)
         self._wake()
 
-    def bindings(self, attribution: Attribution, session_id: str) -> Bound:
-        """The limits that bind a call, in file order."""
+    def bindings(self, attribution: Attribution, session_id: str, lineage: Lineage) -> Bound:
+        """The limits that bind a call, in file order. A session's lineage never changes."""
         at = (attribution, session_id)
         found = self._bindings.get(at)
         if found is None:
-            own = self._key_limits.get(attribution.key_id, ())
-            each = [
-                self._bind(limit, attribution, session_id)
-                for limit in (*self._limits, *own)
-                if limit.binds(attribution, session_id)
-            ]
-            found = Bound(each, attribution, session_id, self._revision)
+            limits = (*self._limits, *self._key_limits.get(attribution.key_id, ()))
+            each = bindings_of(limits, attribution, session_id, lineage, self._terms_of)
+            found = Bound(each, attribution, session_id, lineage, self._revision)
             self._bindings[at] = found
             if len(self._bindings) > BINDINGS_KEPT:
                 self._bindings.popitem(last=False)
@@ -95,12 +93,13 @@ class MemoryLimiter:
             return
         while True:
             bound = self._current(bindings)
-            missing = [b for b in bound if not self._present(b, now_us, fresh_session=fresh_session)]
+            fresh = session_id if fresh_session else None
+            missing = [b for b in bound if not self._present(b, now_us, fresh)]
             if not missing:
                 break
             own = [b for b in missing if (b.limit.name, b.scope) not in self._loading]
             if own:
-                await self._load_own(own, session_id, now_us)
+                await self._load_own(own, now_us)
             else:
                 first = missing[0]
                 await asyncio.shield(self._loading[first.limit.name, first.scope])
@@ -152,7 +151,8 @@ class MemoryLimiter:
             counter.hold(amounts[b.limit.unit_index], now_us)
             # Another call may have begun the next window while this one was waiting for its counters.
             at_us = max(at_us, counter.start_us)
-        hold = OpenHold(call_id, at_us, attribution, session_id, ask, bound, short, counters=counters)
+        lineage = bindings.lineage if isinstance(bindings, Bound) else ()
+        hold = OpenHold(call_id, at_us, attribution, session_id, ask, bound, short, counters=counters, lineage=lineage)
         self._open[id(hold)] = hold
         return hold
 
@@ -174,9 +174,9 @@ class MemoryLimiter:
 
     async def move(self, hold: Hold, attribution: Attribution, now_us: int) -> bool:
         """Holds a call on another attribution's limits too, all or none. Raises BooksUnavailable."""
-        bound = self.bindings(attribution, hold.session_id)
+        bound = self.bindings(attribution, hold.session_id, opened_hold(hold).lineage)
         await self.load(bound, hold.session_id, now_us, fresh_session=False)
-        bound = self.bindings(attribution, hold.session_id)
+        bound = self.bindings(attribution, hold.session_id, opened_hold(hold).lineage)
         return hold.open and opened_hold(hold).move(bound, self._found(bound, now_us), now_us)
 
     def lacking(self, hold: Hold, more: Amounts, now_us: int) -> tuple[Shortfall, ...]:
@@ -267,18 +267,8 @@ class MemoryLimiter:
         self._generation += 1
 
     def _every_limit(self) -> list[Limit]:
-        return [*self._limits, *(limit for own in self._key_limits.values() for limit in own)]
-
-    def _bind(self, limit: Limit, attribution: Attribution, session_id: str) -> Binding:
-        kinds = tuple(recorded_kind(kind, attribution) for kind in limit.kinds())
-        return Binding(
-            limit,
-            limit.scope(attribution, session_id),
-            limit.amount_for(attribution, session_id),
-            self._terms_of(attribution, kinds),
-            hard=limit.hard,
-            draw=DRAWS.get(limit.unit),
-        )
+        own = (limit for limits in self._key_limits.values() for limit in limits)
+        return [*self._limits, *own, *CHILD_PARTS.values()]
 
     def _ready(self, bindings: Sequence[Binding], now_us: int) -> bool:
         return (
@@ -297,7 +287,7 @@ class MemoryLimiter:
     def _counters_of(self, bindings: Sequence[Binding]) -> tuple[Counter, ...]:
         return tuple([self._counters[b.limit.name, b.scope] for b in bindings])
 
-    def _present(self, b: Binding, now_us: int, *, fresh_session: bool) -> bool:
+    def _present(self, b: Binding, now_us: int, fresh_session: str | None) -> bool:
         key = (b.limit.name, b.scope)
         counter = self._counters.get(key)
         if counter is not None:
@@ -308,7 +298,7 @@ class MemoryLimiter:
             return False
         start_us, end_us = window_of(b.limit, now_us)
         known_from_us = self._complete_since_us.get(b.limit.name, self._started_us)
-        nothing_yet = fresh_session and b.limit.each == "session"
+        nothing_yet = b.session_id == fresh_session
         rolled = counter is not None and start_us >= counter.end_us and end_us < NEVER_US
         if (
             nothing_yet
@@ -321,14 +311,14 @@ class MemoryLimiter:
             return True
         return False
 
-    async def _load_own(self, own: list[Binding], session_id: str, now_us: int) -> None:
+    async def _load_own(self, own: list[Binding], now_us: int) -> None:
         keys, revision = [(b.limit.name, b.scope) for b in own], self._revision
         done = asyncio.get_running_loop().create_future()
         for key in keys:
             self._loading[key] = done
             self._late[key] = []
         try:
-            found = await self._books.totals([totals_ask(b, session_id, now_us) for b in own])
+            found = await self._books.totals([totals_ask(b, now_us) for b in own])
             if revision != self._revision:
                 return  # a reload came in between, and what was settled meanwhile was not kept for these limits
             for b, key, totals in zip(own, keys, found, strict=True):
@@ -357,7 +347,7 @@ class MemoryLimiter:
                 counter.post(amounts[index], hold.at_us)
         if self._late:
             # The books were asked before this settlement reaches them.
-            for b in self.bindings(hold.attribution, hold.session_id):
+            for b in self.bindings(hold.attribution, hold.session_id, opened.lineage):
                 if (late := self._late.get((b.limit.name, b.scope))) is not None:
                     late.append((hold.at_us, amounts))
         self._wake()
@@ -369,7 +359,7 @@ class MemoryLimiter:
 
     def _rebind(self, hold: OpenHold, kept: Collection[str]) -> None:
         """Lays a call in flight on the limits of now: on counters that stayed at once, on others when they come up."""
-        now = {(b.limit.name, b.scope): b for b in self.bindings(hold.attribution, hold.session_id)}
+        now = {(b.limit.name, b.scope): b for b in self.bindings(hold.attribution, hold.session_id, hold.lineage)}
         places = []
         for b, counter in zip(hold.bindings, hold.counters, strict=True):
             if b.limit.name in kept:
@@ -393,5 +383,5 @@ class MemoryLimiter:
         if isinstance(bindings, Bound):
             if bindings.revision == self._revision:
                 return bindings
-            return self.bindings(bindings.attribution, bindings.session_id)
+            return self.bindings(bindings.attribution, bindings.session_id, bindings.lineage)
         return tuple(bindings)

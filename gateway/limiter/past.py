@@ -59,9 +59,8 @@ def new_counter(limit: Limit, scope: str, at_us: int, amount: int, totals: Total
     return counter
 
 
-def totals_ask(b: Binding, session_id: str, now_us: int) -> TotalsAsk:
-    limit = b.limit
-    in_session = session_id if limit.each == "session" or any(k == "session" for k, _ in limit.where) else None
+def totals_ask(b: Binding, now_us: int) -> TotalsAsk:
+    limit, in_session = b.limit, b.session_id or None
     if rated(limit):
         rate = rate_of(limit, b.amount)
         past_us = max(rate.period_us, rate.burst * rate.interval_us)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.core.attribution import attribute
+from gateway.core.child_part import CHILD_PARTS
 from gateway.core.denial import amount_shown
 from gateway.core.limit import Limit
 from gateway.management.refused import Unknown
@@ -28,7 +29,7 @@ async def counters(plane: Plane, reports: Reports, name: str | None = None) -> l
 
 async def show_limit(plane: Plane, reports: Reports, key_limits: KeyLimits, name: str) -> dict[str, Any]:
     """Raises Unknown. `key_limits`: those that keys bring along, by key id."""
-    found: list[tuple[Limit, str | None]] = [(limit, None) for limit in plane.catalog.limits]
+    found: list[tuple[Limit, str | None]] = [(limit, None) for limit in (*plane.catalog.limits, *CHILD_PARTS.values())]
     for key_id, own in key_limits.items():
         key = plane.keys.get(key_id)
         found += [(limit, key_id if key is None else key.name) for limit in own]
@@ -63,9 +64,11 @@ async def _take_up(plane: Plane, reports: Reports) -> None:
         caller = None if key is None else plane.keys.caller(key.digest)
         if caller is None:
             continue
+        live = await plane.sessions.by_id(row.session.id) if row.session.ancestors else None
+        lineage = () if live is None else live.lineage
         attributions = caller.attributions.values() or [
             attribute(caller.key, plane.catalog.directory, roles=caller.roles)
         ]
         for attribution in list(attributions):
-            bindings = plane.limiter.bindings(attribution, row.session.id)
+            bindings = plane.limiter.bindings(attribution, row.session.id, lineage)
             await plane.limiter.load(bindings, row.session.id, now_us, fresh_session=False)

@@ -18,11 +18,12 @@ from gateway.core.ledger import Amounts
 from gateway.core.limit import Action, Unit
 from gateway.core.money import format_usd
 from gateway.core.report import CallRow
-from gateway.core.session import SessionState
+from gateway.core.session import CHILD, MarkRefused, SessionState, mark_of
 from gateway.core.sizing import money_for
 from gateway.core.tool_name import SEPARATOR
 from gateway.pipeline.answer import view_object
 from gateway.pipeline.authorize import authorize_tool, standing_context, usable_models
+from gateway.pipeline.child_session import session_of
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.tool_call import tool_context, tool_session
@@ -47,15 +48,22 @@ _NEXT: Final[Mapping[str, str]] = {
 
 async def status(plane: Plane, caller: Caller, headers: Mapping[str, str], session: str | None) -> dict[str, Any]:
     """Of one session, or of all open ones of this key: state, every limit, and which binds first."""
-    shared = await _views(plane, caller, NO_SESSION)
-    found = [await _own_session(plane, caller, session)] if session else await _sessions(plane, caller, headers)
+    shared = await _views(plane, caller, None)
+    found = await chosen_sessions(plane, caller, headers, session)
     sessions = []
     everything = list(shared)
     for live in found:
-        views = [v for v in await _views(plane, caller, live.id) if v.scope == f"session:{live.id}"]
+        scopes = _scopes_shown(caller, live)
+        views = [v for v in await _views(plane, caller, live) if v.scope in scopes]
         everything += views
         sessions.append(
-            {"session": live.id, "state": live.session.state.value, "limits": [view_object(v) for v in views]}
+            {
+                "session": live.id,
+                "state": live.session.state.value,
+                "parent": live.session.parent_id,
+                "depth": live.session.depth,
+                "limits": [view_object(v) for v in views],
+            }
         )
     goes_on = any(live.session.state is SessionState.OPEN for live in found)
     first = _tightest([view for view in everything if not (goes_on and view.unit == Unit.SESSIONS)])
@@ -69,10 +77,13 @@ async def status(plane: Plane, caller: Caller, headers: Mapping[str, str], sessi
 
 async def limits(plane: Plane, caller: Caller, headers: Mapping[str, str], session: str | None) -> dict[str, Any]:
     """Every limit that applies, with its window, scope, action and figures, in file order; limits of keys block."""
-    found = [await _own_session(plane, caller, session)] if session else await _sessions(plane, caller, headers)
-    views = await _views(plane, caller, found[0].id if found else NO_SESSION)
-    if not found:
-        bindings = plane.limiter.bindings(_bare(plane, caller), NO_SESSION)
+    found = await chosen_sessions(plane, caller, headers, session)
+    views = await _views(plane, caller, found[0] if found else None)
+    if found:
+        scopes = _scopes_shown(caller, found[0])
+        views = [view for view in views if not view.scope.startswith("session:") or view.scope in scopes]
+    else:
+        bindings = plane.limiter.bindings(_bare(plane, caller), NO_SESSION, ())
         views += [_unused(binding) for binding in bindings if binding.limit.per_session]
     order = {limit.name: place for place, limit in enumerate(plane.catalog.limits)}
     actions = {limit.name: limit.action.value for limit in plane.catalog.limits}
@@ -106,7 +117,7 @@ async def estimate(
 ) -> dict[str, Any]:
     """What a model call or a tool call would hold at most, and whether it would be let in now."""
     session = arguments.get("session")
-    found = [await _own_session(plane, caller, session)] if session else await _sessions(plane, caller, headers)
+    found = await chosen_sessions(plane, caller, headers, session)
     live = found[0] if found else None
     tool = arguments.get("tool")
     if isinstance(tool, str):
@@ -165,9 +176,10 @@ async def explain(plane: Plane, reports: Reports, caller: Caller, call_id: str) 
 
 
 async def _is_own(plane: Plane, caller: Caller, row: CallRow) -> bool:
-    """By the id of the key that its session belongs to: a name can be that of a revoked key as well."""
+    """By the id of the key that its session belongs to: a name can be that of a revoked key as well. In a child session
+    other keys may call, too."""
     session = await plane.books.session(row.session_id) if row.session_id else None
-    if session is not None:
+    if session is not None and not session.ancestors:
         return session.key_id == caller.key_id
     named = [key for key in plane.keys.all() if key.name == row.group.get("key")]
     return [key.id for key in named] == [caller.key_id]
@@ -200,7 +212,7 @@ async def _judged(
 ) -> dict[str, Any]:
     session_id = live.id if live is not None else NO_SESSION
     now_us = plane.clock.now_us()
-    every = plane.limiter.bindings(attribution, session_id)
+    every = plane.limiter.bindings(attribution, session_id, live.lineage if live is not None else ())
     ask = Ask(amounts, concurrent=1)
     # Without a session the limits of one are judged as for a new one, and no counter is made for it.
     bindings = tuple(b for b in every if live is not None or not b.limit.per_session)
@@ -259,8 +271,9 @@ def _count(arguments: Mapping[str, Any], name: str, otherwise: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
 
 
-async def _views(plane: Plane, caller: Caller, session_id: str) -> list[CounterView]:
+async def _views(plane: Plane, caller: Caller, live: LiveSession | None) -> list[CounterView]:
     """The counters of this key's calls as they stand, for every model it may use; limits of a session only with one."""
+    session_id, lineage = (NO_SESSION, ()) if live is None else (live.id, live.lineage)
     attributions = [_bare(plane, caller)]
     for name in usable_models(plane, caller, standing_context(plane, caller)):
         model = plane.catalog.models[name]
@@ -277,7 +290,7 @@ async def _views(plane: Plane, caller: Caller, session_id: str) -> list[CounterV
     found: dict[tuple[str, str], CounterView] = {}
     now_us = plane.clock.now_us()
     for attribution in attributions:
-        every = plane.limiter.bindings(attribution, session_id)
+        every = plane.limiter.bindings(attribution, session_id, lineage)
         bindings = tuple(b for b in every if session_id or not b.limit.per_session)
         await plane.limiter.load(bindings, session_id, now_us, fresh_session=False)
         for view in plane.limiter.view(bindings, now_us):
@@ -285,12 +298,25 @@ async def _views(plane: Plane, caller: Caller, session_id: str) -> list[CounterV
     return list(found.values())
 
 
-async def _sessions(plane: Plane, caller: Caller, headers: Mapping[str, str]) -> list[LiveSession]:
-    """All sessions of this key that are in use; the one that the request itself names or implies comes first."""
+def _scopes_shown(caller: Caller, live: LiveSession) -> set[str]:
+    """A child is bound by what its ancestors have left; of those that another key runs, no figures are told."""
+    own = (each for each in live.above if each.session.key_id == caller.key_id)
+    return {f"session:{each.id}" for each in (live, *own)}
+
+
+async def chosen_sessions(
+    plane: Plane, caller: Caller, headers: Mapping[str, str], session: str | None
+) -> list[LiveSession]:
+    """The named session; else all of this key that are in use, the one that the request names or implies first.
+    Raises Refused."""
+    if session:
+        return [await own_session(plane, caller, headers, session)]
     live = plane.sessions.active(caller.key_id, plane.catalog.sessions, plane.clock.now_us())
     try:
         own = await tool_session(plane, caller, headers, None)
-    except Refused:
+    except Refused as refused:
+        if refused.denial.code is Code.REQUEST_MALFORMED:
+            raise
         return live
     if not own.written and not own.in_flight:
         plane.sessions.drop(own)
@@ -298,13 +324,26 @@ async def _sessions(plane: Plane, caller: Caller, headers: Mapping[str, str]) ->
     return [own, *(each for each in live if each.id != own.id)]
 
 
-async def _own_session(plane: Plane, caller: Caller, session: str) -> LiveSession:
-    """By our id or by the client's own; never another key's. Raises Refused."""
+async def own_session(plane: Plane, caller: Caller, headers: Mapping[str, str], session: str) -> LiveSession:
+    """By our id or by the client's own. Never another key's, but for what is below one's own, and for the child that
+    the request itself was let into; who came in with a child's token sees nothing above or beside it."""
+    let_in = await _let_in(plane, caller, headers)
     by_client = (live for live in plane.sessions.of_key(caller.key_id) if live.session.mark.client_id == session)
     live = next(by_client, None) or await plane.sessions.by_id(session)
-    if live is None or live.session.key_id != caller.key_id:
-        raise Refused(Denial(Code.ROUTE_UNKNOWN, f"No session '{session[:64]}' of this key is known."))
-    return live
+    if live is not None:
+        lineage = (live, *live.above)
+        if let_in in lineage or (let_in is None and any(each.session.key_id == caller.key_id for each in lineage)):
+            return live
+    raise Refused(Denial(Code.ROUTE_UNKNOWN, f"No session '{session[:64]}' of this key is known."))
+
+
+async def _let_in(plane: Plane, caller: Caller, headers: Mapping[str, str]) -> LiveSession | None:
+    """The child whose token came with this request."""
+    try:
+        mark = mark_of(headers, {})
+    except MarkRefused as error:
+        raise Refused(Denial(Code.REQUEST_MALFORMED, f"The session id is refused: {error}.")) from error
+    return await session_of(plane, caller, mark) if mark.kind == CHILD else None
 
 
 def _tightest(views: Sequence[CounterView]) -> CounterView | None:

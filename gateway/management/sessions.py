@@ -1,4 +1,5 @@
-"""Sessions: listed, shown, paused, resumed, stopped. A change acts on the next call and is written down."""
+"""Sessions: listed, shown, paused, resumed, stopped, closed. A change acts on the next call of the session and of all
+below it, and is written down."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,8 @@ from gateway.core.denial import time_shown
 from gateway.core.identity import ABSENT
 from gateway.core.ledger import Amounts
 from gateway.core.report import AuditSearch, SessionRow
-from gateway.core.session import TRANSITIONS, SessionState
+from gateway.core.session import TRANSITIONS, Session, SessionState
+from gateway.management.children import close_tree
 from gateway.management.refused import ManagementRefused, Unknown
 from gateway.pipeline.answer import view_object
 from gateway.pipeline.plane import Plane
@@ -36,7 +38,7 @@ async def list_sessions(
 
 
 async def show_session(plane: Plane, reports: Reports, session_id: str) -> dict[str, Any]:
-    """One session with its live counters and its last denials."""
+    """One session with its live counters, what is below it and its last denials."""
     live = await _live(plane, session_id)
     rows = await reports.sessions(key_id=live.session.key_id, state=None, limit=SOUGHT_MAX)
     row = next((row for row in rows if row.session.id == live.id), None) or _unbooked(plane, live)
@@ -47,8 +49,18 @@ async def show_session(plane: Plane, reports: Reports, session_id: str) -> dict[
         **session_object(replace(row, session=live.session)),
         "in_flight": live.in_flight,
         "limits": [view_object(view) for view in views if view.scope == f"session:{live.id}"],
+        "descendants": [_descendant_object(each) for each in await plane.books.descendants(live.id)],
         "denials": [{"at": time_shown(each.at_us), **dict(each.doc.get("denial", {}))} for each in denied],
     }
+
+
+async def close_session(plane: Plane, session_id: str, reason: str, actor: str) -> dict[str, Any]:
+    """With all below it. Raises Unknown, ManagementRefused and BooksUnavailable."""
+    live = await _live(plane, session_id)
+    if not live.written:
+        raise ManagementRefused(f"session {session_id} has no admitted call yet")
+    closed = await close_tree(plane, live, reason, actor)
+    return {"id": live.id, "state": live.session.state.value, "reason": live.session.reason, "closed": closed}
 
 
 async def set_state(plane: Plane, session_id: str, state: SessionState, reason: str, actor: str) -> dict[str, Any]:
@@ -72,17 +84,20 @@ async def set_state(plane: Plane, session_id: str, state: SessionState, reason: 
         key = plane.keys.get(live.session.key_id)
         whose = None if key is None else attribute(key, plane.catalog.directory)
         plane.alerts.post(session_alert(state, live.id, actor, plane.clock.now_us(), whose))
-    return {"id": live.id, "state": state.value, "reason": reason}
+    return {"id": live.id, "state": state.value, "reason": reason, "closed": []}
 
 
 def session_object(row: SessionRow) -> dict[str, Any]:
-    """A session with what was booked on it; money in USD."""
-    session = row.session
+    """A session with what was booked on it, and on it and all below it (`tree_`); money in USD."""
+    session, whole = row.session, row.posted.plus(row.below)
     return {
         "id": session.id,
         "state": session.state.value,
         "kind": session.mark.kind,
         "client_id": session.mark.client_id,
+        "parent": session.parent_id,
+        "depth": session.depth,
+        "children": row.children,
         "key": row.key,
         "user": row.user,
         "team": row.team,
@@ -96,7 +111,14 @@ def session_object(row: SessionRow) -> dict[str, Any]:
         "output_tokens": row.posted.output_tokens,
         "tool_calls": row.posted.tool_calls,
         "cost_usd": row.posted.usd_micros / 1_000_000,
+        "tree_tokens": whole.input_tokens + whole.output_tokens,
+        "tree_tool_calls": whole.tool_calls,
+        "tree_cost_usd": whole.usd_micros / 1_000_000,
     }
+
+
+def _descendant_object(session: Session) -> dict[str, Any]:
+    return {"id": session.id, "parent": session.parent_id, "depth": session.depth, "state": session.state.value}
 
 
 def _unbooked(plane: Plane, live: LiveSession) -> SessionRow:
@@ -112,7 +134,8 @@ async def _take_up_counters(plane: Plane, live: LiveSession) -> None:
     caller = None if key is None else plane.keys.caller(key.digest)
     if caller is None:
         return
-    bindings = plane.limiter.bindings(attribute(caller.key, plane.catalog.directory, roles=caller.roles), live.id)
+    attribution = attribute(caller.key, plane.catalog.directory, roles=caller.roles)
+    bindings = plane.limiter.bindings(attribution, live.id, live.lineage)
     await plane.limiter.load(bindings, live.id, plane.clock.now_us(), fresh_session=not live.written)
 
 

@@ -15,7 +15,6 @@ from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.decision import CallDecision, Decision
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.identity import ABSENT, VirtualKey, narrowed
-from gateway.core.session import Session
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.sessions import LiveSession
 
@@ -116,13 +115,23 @@ def principal_attributes(plane: Plane, caller_key: VirtualKey) -> Mapping[str, A
     return found
 
 
-def session_attributes(session: Session, now_us: int) -> dict[str, AttributeValue]:
-    """What conditions see of a session."""
-    return {
+def session_attributes(plane: Plane, live: LiveSession, now_us: int) -> dict[str, AttributeValue]:
+    """What conditions see of a session; of its parent only where it has one, else it is unknown."""
+    session = live.session
+    found: dict[str, AttributeValue] = {
         "session.kind": session.mark.kind,
-        "session.depth": 0,
+        "session.depth": session.depth,
         "session.age_s": (now_us - session.opened_at_us) // 1_000_000,
     }
+    if live.above:
+        parent = live.above[0].session
+        found["session.parent"] = parent.id
+        found["session.parent_kind"] = parent.mark.kind
+        opener = plane.keys.get(parent.key_id)
+        if opener is not None:
+            named = (("key", opener.name), ("user", opener.user), ("team", opener.team), ("agent", opener.agent))
+            found.update((f"session.parent_{kind}", name) for kind, name in named if name != ABSENT)
+    return found
 
 
 def local_time(now_us: int, zone: tzinfo) -> datetime:
@@ -139,8 +148,8 @@ async def used_ratios(
 ) -> Callable[[str], float | None]:
     """What conditions see of the limits that bind a call: spent and held over the limit, before its own hold (rule 21).
     Without a session those of single sessions are unknown. Raises BooksUnavailable."""
-    session_id, fresh = ("", False) if live is None else (live.id, not live.written)
-    every = plane.limiter.bindings(attribution, session_id)
+    session_id, lineage, fresh = ("", (), False) if live is None else (live.id, live.lineage, not live.written)
+    every = plane.limiter.bindings(attribution, session_id, lineage)
     bindings = every if live is not None else tuple(b for b in every if not b.limit.per_session)
     await plane.limiter.load(bindings, session_id, now_us, fresh_session=fresh)
 

@@ -33,6 +33,7 @@ from gateway.pipeline.authorize import (
     usable_models,
     used_ratios,
 )
+from gateway.pipeline.child_session import session_of
 from gateway.pipeline.denied import LoopRefused, Trail, denied, refuse_at_the_door
 from gateway.pipeline.forward import Sent, UpstreamSaidNo, forward_model, forward_unless_left, upstream_denial
 from gateway.pipeline.plane import Plane
@@ -82,7 +83,7 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
     plane.sessions.enter(live)
     handed_over, turn = False, None
     try:
-        refuse_unless_open(live.session)
+        refuse_unless_open(live)
         context = await _context(plane, caller, arrival, live, attribution, stream=stream)
         granted = authorize_model(plane, caller, model.alias, canonical_tools(plane, tools), context)
         if isinstance(facts, ChatFacts):
@@ -154,7 +155,7 @@ async def _session(plane: Plane, caller: Caller, arrival: Arrival) -> LiveSessio
         mark = mark_of(arrival.headers, arrival.body)
     except MarkRefused as error:
         raise Refused(Denial(Code.REQUEST_MALFORMED, f"The session id is refused: {error}.")) from error
-    return await plane.sessions.resolve(caller.key_id, mark, plane.catalog.sessions, plane.clock.now_us())
+    return await session_of(plane, caller, mark)
 
 
 async def _context(
@@ -163,7 +164,7 @@ async def _context(
     """What conditions may look at; limit values are those before the hold (rule 21)."""
     now_us = plane.clock.now_us()
     used_ratio = await used_ratios(plane, attribution, live, now_us)
-    call: dict[str, AttributeValue] = session_attributes(live.session, now_us)
+    call: dict[str, AttributeValue] = session_attributes(plane, live, now_us)
     call["model.name"] = attribution.model
     call["model.tier"] = attribution.model_tier
     call["model.provider"] = attribution.provider

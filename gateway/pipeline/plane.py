@@ -40,6 +40,7 @@ class Plane:
     background: Background
     tool_names: ToolNames
     digest_key: bytes
+    child_key: bytes
     policy_zone: tzinfo
     portal_url: str
     own_tools: frozenset[str]

@@ -69,7 +69,7 @@ async def reserve_model(
     """Raises Refused; after that nothing is held."""
     rates = _rates(plane, ask)
     try:
-        bindings = plane.limiter.bindings(attribution, live.id)
+        bindings = plane.limiter.bindings(attribution, live.id, live.lineage)
         _refuse_uncounted(ask, bindings)
         reserved = await _hold(plane, live, ask, attribution, bindings, rates, call_id, turn=turn)
     except BooksUnavailable as error:
@@ -81,7 +81,7 @@ async def reserve_model(
 async def refuse_what_no_wait_cures(plane: Plane, live: LiveSession, ask: ModelAsk, attribution: Attribution) -> None:
     """Raises the final refusal that the limits would give now: it comes before any wait (rule 30). Holds nothing."""
     rates = _rates(plane, ask)
-    bindings = plane.limiter.bindings(attribution, live.id)
+    bindings = plane.limiter.bindings(attribution, live.id, live.lineage)
     _refuse_uncounted(ask, bindings)
     now_us = plane.clock.now_us()
     await plane.limiter.load(bindings, live.id, now_us, fresh_session=not live.written)

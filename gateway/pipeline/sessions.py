@@ -2,6 +2,7 @@
 
 Rules: a session enters memory when a call names it and is loaded from the books if it was there before; it leaves when
 it has been idle and nothing is in flight; its first admitted call writes it down, so refused calls leave no session.
+A child keeps its ancestors in memory, and a call in it is under way in them too: none of them idles meanwhile.
 """
 
 from collections import OrderedDict
@@ -13,8 +14,10 @@ from gateway.core.estimate import TurnMemory
 from gateway.core.ledger import SessionChanged
 from gateway.core.loop import LoopMemory
 from gateway.core.session import (
-    IMPLICIT,
+    CHILD,
     Continuation,
+    Lineage,
+    Place,
     Session,
     SessionMark,
     SessionRules,
@@ -31,12 +34,30 @@ Address = tuple[str, str, str]
 
 
 class LiveSession:
-    """One session in use. `written` = the books have it; `pending` = what the next admitted call writes about it."""
+    """One session in use. `written` = the books have it; `pending` = what the next admitted call writes about it.
+    `above` = its ancestors, the parent first; `children` = those in memory, by id; `lineage` is what limits see of it.
+    `in_flight` counts calls of descendants too."""
 
-    __slots__ = ("in_flight", "loops", "models", "pending", "session", "turns", "written")
+    __slots__ = (
+        "above",
+        "children",
+        "in_flight",
+        "lineage",
+        "loops",
+        "models",
+        "pending",
+        "session",
+        "turns",
+        "written",
+    )
 
-    def __init__(self, session: Session, *, written: bool) -> None:
+    def __init__(self, session: Session, *, written: bool, parent: "LiveSession | None" = None) -> None:
         self.session = session
+        self.above: tuple[LiveSession, ...] = () if parent is None else (parent, *parent.above)
+        self.children: dict[str, LiveSession] = {}
+        self.lineage: Lineage = ()
+        if parent is not None:
+            self.lineage = (Place(session.id, session.parts), *(parent.lineage or (Place(parent.id),)))
         self.written = written
         self.pending: str | None = None if written else OPENED
         self.in_flight = 0
@@ -80,13 +101,13 @@ class SessionRegistry:
             stored = await self._books.find_session(*address)
             live = self._by_address.get(address)
             if live is None and stored is not None:
-                live = self._by_id.get(stored.id) or self._take_up(LiveSession(stored, written=True))
+                live = self._by_id.get(stored.id) or self.take_up(LiveSession(stored, written=True))
                 live.session = replace(live.session, mark=stored.mark)
                 self._by_address[address] = live
         if live is not None and self.goes_on(live, rules, now_us):
             return live
         fresh = Session(self._ids.new("ses"), key_id, mark, SessionState.OPEN, now_us, now_us, now_us)
-        live = self._by_address[address] = self._take_up(LiveSession(fresh, written=False))
+        live = self._by_address[address] = self.take_up(LiveSession(fresh, written=False))
         return live
 
     def goes_on(self, live: LiveSession, rules: SessionRules, now_us: int) -> bool:
@@ -114,33 +135,43 @@ class SessionRegistry:
         live = self._by_id.get(session_id)
         if live is None:
             stored = await self._books.session(session_id)
+            if stored is None:
+                return None
+            parent = None if stored.parent_id is None else await self.by_id(stored.parent_id)
             live = self._by_id.get(session_id)
-            if live is None and stored is not None:
-                live = self._take_up(LiveSession(stored, written=True))
+            if live is None and (parent is None) is (stored.parent_id is None):
+                live = self.take_up(LiveSession(stored, written=True, parent=parent))
         return live
 
     def of_key(self, key_id: str) -> list[LiveSession]:
         return list(self._by_key.get(key_id, {}).values())
 
     def active(self, key_id: str, rules: SessionRules, now_us: int) -> list[LiveSession]:
-        """Sessions of a key with a call in flight or within the idle timeout."""
+        """Sessions of a key with a call in flight or within the idle timeout, but for those that were closed."""
         since_us = now_us - int(rules.idle_timeout_s * 1_000_000)
         return [
             live
             for live in self.of_key(key_id)
-            if live.written and (live.in_flight or live.session.last_active_us >= since_us)
+            if live.written
+            and live.session.state is not SessionState.CLOSED
+            and (live.in_flight or live.session.last_active_us >= since_us)
         ]
 
     def enter(self, live: LiveSession) -> None:
         """A call of this session begins."""
         live.in_flight += 1
         self.in_flight += 1
+        for ancestor in live.above:
+            ancestor.in_flight += 1
 
     def leave(self, live: LiveSession, now_us: int) -> None:
         """It ended: idling is counted from here (rule 14). A session that never had an admitted call is forgotten."""
         live.in_flight -= 1
         self.in_flight -= 1
         live.session = replace(live.session, last_active_us=now_us)
+        for ancestor in live.above:
+            ancestor.in_flight -= 1
+            ancestor.session = replace(ancestor.session, last_active_us=now_us)
         if not live.written and not live.in_flight:
             self.drop(live)
 
@@ -172,22 +203,27 @@ class SessionRegistry:
     def sweep(self, rules: SessionRules, now_us: int) -> int:
         """Lets idle sessions leave memory; the books keep them. Returns how many left."""
         before_us = now_us - int(rules.idle_timeout_s * 1_000_000)
-        idle = [live for live in self._by_id.values() if not live.in_flight and live.session.last_active_us < before_us]
+        unused = [live for live in self._by_id.values() if not live.in_flight and not live.children]
+        idle = [live for live in unused if live.session.last_active_us < before_us]
         spare = len(self._by_id) - len(idle) - SESSIONS_KEPT
         if spare > 0:
             leaving = {live.id for live in idle}
-            rest = [live for live in self._by_id.values() if not live.in_flight and live.id not in leaving]
+            rest = [live for live in unused if live.id not in leaving]
             idle += sorted(rest, key=lambda live: live.session.last_active_us)[:spare]
         for live in idle:
             self.drop(live)
         return len(idle)
 
     def drop(self, live: LiveSession) -> None:
-        self._by_id.pop(live.id, None)
-        of_key = self._by_key.get(live.session.key_id, {})
-        of_key.pop(live.id, None)
-        if not of_key:
-            self._by_key.pop(live.session.key_id, None)
+        """Its mark leads to it no longer, and it leaves memory unless it has children there."""
+        if not live.children:
+            self._by_id.pop(live.id, None)
+            of_key = self._by_key.get(live.session.key_id, {})
+            of_key.pop(live.id, None)
+            if not of_key:
+                self._by_key.pop(live.session.key_id, None)
+            if live.above:
+                live.above[0].children.pop(live.id, None)
         address = (live.session.key_id, live.session.mark.kind, live.session.mark.client_id)
         if self._by_address.get(address) is live:
             del self._by_address[address]
@@ -196,22 +232,34 @@ class SessionRegistry:
         """Sizes, for metrics."""
         return {"sessions": len(self._by_id), "issued": len(self._issued)}
 
-    def _take_up(self, live: LiveSession) -> LiveSession:
+    def take_up(self, live: LiveSession) -> LiveSession:
+        """A session enters memory."""
         self._by_id[live.id] = live
         self._by_key.setdefault(live.session.key_id, {})[live.id] = live
+        if live.above:
+            live.above[0].children[live.id] = live
         return live
 
 
-def refuse_unless_open(session: Session) -> None:
-    """Raises Refused for a session that people or a loop verdict hold."""
+def refuse_unless_open(live: LiveSession) -> None:
+    """Raises Refused for a session that people or a loop verdict hold, or whose ancestors they hold (rule 16)."""
+    if live.session.state is not SessionState.OPEN or live.above:
+        _refuse_held(live.session, "")
+        for ancestor in live.above:
+            _refuse_held(ancestor.session, f", which opened session {_name(live.session)},")
+
+
+def _refuse_held(session: Session, which: str) -> None:
+    name = f"Session {_name(session)}{which}"
     if session.state is SessionState.PAUSED:
-        text = (
-            f"Session {_name(session)} is paused ({session.reason}). A person must resume it; retrying does not help."
-        )
+        text = f"{name} is paused ({session.reason}). A person must resume it; retrying does not help."
         raise Refused(Denial(Code.SESSION_PAUSED, text))
     if session.state is SessionState.STOPPED:
-        text = f"Session {_name(session)} was stopped ({session.reason}). Make no calls in it; retrying does not help."
+        text = f"{name} was stopped ({session.reason}). Make no calls in it; retrying does not help."
         raise Refused(Denial(Code.SESSION_STOPPED, text))
+    if session.state is SessionState.CLOSED and (session.mark.kind == CHILD or which):
+        text = f"{name} was closed ({session.reason}). Its budget went back to its parent; have a new one opened."
+        raise Refused(Denial(Code.SESSION_EXPIRED, text))
 
 
 def _expired(session: Session, rules: SessionRules) -> Denial:
@@ -223,4 +271,4 @@ def _expired(session: Session, rules: SessionRules) -> Denial:
 
 
 def _name(session: Session) -> str:
-    return session.id if session.mark.kind == IMPLICIT.kind else f"'{session.mark.client_id}'"
+    return f"'{session.mark.client_id}'" if session.mark.client_id else session.id

@@ -12,12 +12,13 @@ from gateway.core.hold import Hold
 from gateway.core.ledger import Amounts, CallSettled, CallVoided, HoldPlaced, Outcome
 from gateway.core.limit import Action
 from gateway.core.record import CallRecord
-from gateway.core.session import IMPLICIT, MarkRefused, SessionMark, mark_of
+from gateway.core.session import CHILD, IMPLICIT, MarkRefused, SessionMark, mark_of
 from gateway.core.tool import ToolAsk, ToolDone
 from gateway.core.upstream import UpstreamError
 from gateway.pipeline.answer import view_object
 from gateway.pipeline.authorize import authorize_tool, lists_tool, local_time, session_attributes, used_ratios
 from gateway.pipeline.chat import judge
+from gateway.pipeline.child_session import go_on_in_child, session_of
 from gateway.pipeline.denied import Trail, denied, refuse_at_the_door
 from gateway.pipeline.forward import upstream_denial
 from gateway.pipeline.plane import Plane
@@ -43,10 +44,8 @@ async def tool_call(plane: Plane, caller: Caller, ask: ToolAsk, send: Callable[[
 
 
 async def tool_session(plane: Plane, caller: Caller, headers: Mapping[str, str], digest: bytes | None) -> LiveSession:
-    """The session of an MCP request (rule 15): own header or client mark, the session whose latest reply issued this
-    very call, the key's only active session, the key's implicit session."""
-    now_us = plane.clock.now_us()
-    rules = plane.catalog.sessions
+    """The session of an MCP request (rule 15): child token, own header or client mark, the session whose latest reply
+    issued this very call, the key's only active session, the key's implicit session."""
     try:
         mark = mark_of(headers, {})
     except MarkRefused as error:
@@ -54,12 +53,19 @@ async def tool_session(plane: Plane, caller: Caller, headers: Mapping[str, str],
     if mark.kind == IMPLICIT.kind:
         issued = None if digest is None else plane.sessions.issuer(caller.key_id, digest)
         found = None if issued is None else await plane.sessions.by_id(issued[0])
-        if found is None or not plane.sessions.goes_on(found, rules, now_us):
-            active = plane.sessions.active(caller.key_id, rules, now_us)
-            found = active[0] if len(active) == 1 and plane.sessions.goes_on(active[0], rules, now_us) else None
+        if found is None or not await _goes_on(plane, found):
+            active = _unmarked(plane, caller)
+            found = active[0] if len(active) == 1 and await _goes_on(plane, active[0]) else None
         if found is not None:
             return found
-    return await plane.sessions.resolve(caller.key_id, mark, rules, now_us)
+    return await session_of(plane, caller, mark)
+
+
+async def _goes_on(plane: Plane, live: LiveSession) -> bool:
+    if live.above:
+        await go_on_in_child(plane, live)
+        return True
+    return plane.sessions.goes_on(live, plane.catalog.sessions, plane.clock.now_us())
 
 
 async def tool_lister(plane: Plane, caller: Caller, headers: Mapping[str, str]) -> Callable[[str], bool]:
@@ -67,7 +73,7 @@ async def tool_lister(plane: Plane, caller: Caller, headers: Mapping[str, str]) 
     its models, arguments unknown (rules 15, 21). Opens no session. Raises Refused."""
     try:
         mark, tags = mark_of(headers, {}), tags_of(headers)
-        live = _known_session(plane, caller, mark)
+        live = await _known_session(plane, caller, mark)
         attribution = attribute(caller.key, plane.catalog.directory, roles=caller.roles, tags=tags)
         context = await tool_context(plane, caller, live, attribution, None)
     except MarkRefused as error:
@@ -78,9 +84,11 @@ async def tool_lister(plane: Plane, caller: Caller, headers: Mapping[str, str]) 
     return lambda name: lists_tool(plane, caller, name, models, context)
 
 
-def _known_session(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSession | None:
+async def _known_session(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSession | None:
+    if mark.kind == CHILD:
+        return await session_of(plane, caller, mark)
     if mark.kind == IMPLICIT.kind:
-        active = plane.sessions.active(caller.key_id, plane.catalog.sessions, plane.clock.now_us())
+        active = _unmarked(plane, caller)
         if len(active) == 1:
             return active[0]
     return plane.sessions.known(caller.key_id, mark)
@@ -88,6 +96,12 @@ def _known_session(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSessi
 
 def _mark_refused(error: MarkRefused) -> Denial:
     return Denial(Code.REQUEST_MALFORMED, f"The session id is refused: {error}.")
+
+
+def _unmarked(plane: Plane, caller: Caller) -> list[LiveSession]:
+    """The active sessions of a key that a request without a mark may mean: a child is reached with its token only."""
+    active = plane.sessions.active(caller.key_id, plane.catalog.sessions, plane.clock.now_us())
+    return [live for live in active if not live.above]
 
 
 async def _line(
@@ -101,7 +115,7 @@ async def _line(
     live = trail.live = await tool_session(plane, caller, ask.headers, digest)
     plane.sessions.enter(live)
     try:
-        refuse_unless_open(live.session)
+        refuse_unless_open(live)
         issued = plane.sessions.issuer(caller.key_id, digest)
         models = (issued[1],) if issued is not None and issued[0] == live.id else tuple(live.models)
         context = await tool_context(plane, caller, live, attribution, ask.arguments)
@@ -131,7 +145,7 @@ async def tool_context(
 ) -> PolicyContext:
     """What conditions may look at; limit values are those before the hold (rule 21)."""
     now_us = plane.clock.now_us()
-    call: dict[str, AttributeValue] = {} if live is None else session_attributes(live.session, now_us)
+    call: dict[str, AttributeValue] = {} if live is None else session_attributes(plane, live, now_us)
     call.update((f"call.tags.{name}", value) for name, value in attribution.tags)
     used_ratio = await used_ratios(plane, attribution, live, now_us)
     return PolicyContext(caller.principal, call, local_time(now_us, plane.policy_zone), arguments, used_ratio)
@@ -140,7 +154,7 @@ async def tool_context(
 async def _hold(plane: Plane, live: LiveSession, attribution: Attribution, ask: ToolAsk, call_id: str) -> Hold:
     """The call's price, one request and one tool call on every limit that binds, all or none."""
     amounts = Amounts(usd_micros=ask.price_usd_micros, requests=1, tool_calls=1)
-    bindings = plane.limiter.bindings(attribution, live.id)
+    bindings = plane.limiter.bindings(attribution, live.id, live.lineage)
     started_ns = plane.clock.monotonic_ns()
     while True:
         now_us = plane.clock.now_us()

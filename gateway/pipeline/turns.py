@@ -33,7 +33,7 @@ async def wait_for_turn(
         raise
     if turn.waited_us:
         try:
-            refuse_unless_open(live.session)
+            refuse_unless_open(live)
         except BaseException:
             turn.leave(None)
             raise

@@ -299,6 +299,8 @@ class Batch:
             session.run_started_us,
             session.last_active_us,
             self._pseudonyms.hide(session.reason, entry.attribution, self._names),
+            session.ancestors,
+            journal.parts(session.parts),
         )
         if recorded is None:
             return

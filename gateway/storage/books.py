@@ -124,6 +124,11 @@ class SqliteBooks:
     async def session(self, session_id: str) -> Session | None:
         return await self._session(stored.SELECT_SESSION_BY_ID, (session_id,))
 
+    async def descendants(self, session_id: str) -> list[Session]:
+        """Reasons still hold pseudonyms."""
+        rows = await self._writer.read(stored.SELECT_DESCENDANTS, (session_id,))
+        return [stored.session_of(row) for row in rows]
+
     async def sessions_opened(self, since_us: int) -> Mapping[str, Sequence[int]]:
         found: defaultdict[str, list[int]] = defaultdict(list)
         for at_us, agent, key in await self._writer.read(stored.SELECT_OPENINGS, (since_us,)):

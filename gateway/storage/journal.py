@@ -18,6 +18,7 @@ from gateway.core.ledger import (
     SessionChanged,
 )
 from gateway.core.outbox import AlertRaised
+from gateway.core.session import Part
 from gateway.storage.pseudonyms import NameRow, Pseudonyms, Recorded
 
 HELD = "held"
@@ -121,8 +122,15 @@ def session(entry: SessionChanged, recorded: Recorded | None, pseudonyms: Pseudo
             "mark": changed.mark.kind,
             "client": pseudonyms.client(changed.mark.client_id),
             "attribution": None if recorded is None else recorded.id,
+            "ancestors": changed.ancestors,
+            "parts": parts(changed.parts),
         }
     )
+
+
+def parts(of_child: tuple[Part, ...]) -> list[tuple[str, int]]:
+    """A child's parts as JSON can hold them."""
+    return [(part.unit.value, part.amount) for part in of_child]
 
 
 def admin(entry: AdminChanged, pseudonyms: Pseudonyms, names: dict[str, NameRow]) -> tuple[str, str]:

@@ -29,6 +29,8 @@ SELECT
 FROM session_rollups
 LIMIT ?1
 """
+TREE_NOT_COUNTED = "SELECT * FROM session_tree EXCEPT SELECT * FROM counted_session_tree LIMIT ?1"
+COUNTED_NOT_IN_TREE = "SELECT * FROM counted_session_tree EXCEPT SELECT * FROM session_tree LIMIT ?1"
 
 _COUNTS = ("calls", "denied", "estimated_calls", "sessions_opened")
 _TOKENS_ONLY_REPORTED = ("cache_write_tokens", "reasoning_tokens")
@@ -40,7 +42,9 @@ async def recount(connection: aiosqlite.Connection) -> list[Drift]:
     sessions = await _compare(
         connection, "session_rollups", 2, SESSION_ROLLUPS_NOT_COUNTED, COUNTED_NOT_IN_SESSION_ROLLUPS
     )
-    return rollups + sessions
+    misplaced = [*await _rows(connection, TREE_NOT_COUNTED), *await _rows(connection, COUNTED_NOT_IN_TREE)]
+    places = sorted({f"{session} below {ancestor}" for ancestor, session, _ in misplaced})
+    return rollups + sessions + [Drift("session_tree", place, Amounts(), Amounts()) for place in places]
 
 
 async def _compare(

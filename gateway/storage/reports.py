@@ -12,7 +12,16 @@ from gateway.core.anomaly import Spending
 from gateway.core.identity import ABSENT
 from gateway.core.ledger import Amounts, CallState
 from gateway.core.outbox import OutboxRow
-from gateway.core.report import AuditRow, AuditSearch, CallRow, Drift, SessionRow, UsageRow, Verification
+from gateway.core.report import (
+    AuditRow,
+    AuditSearch,
+    CallRow,
+    Drift,
+    HistoryRow,
+    SessionRow,
+    UsageRow,
+    Verification,
+)
 from gateway.storage.audit_search import search
 from gateway.storage.outbox import listed
 from gateway.storage.people import who
@@ -30,15 +39,42 @@ WITH chosen AS (
     WHERE (?1 IS NULL OR key_id = ?1) AND (?2 IS NULL OR state = ?2)
     ORDER BY last_active_us DESC, id DESC
     LIMIT ?3
+),
+below AS MATERIALIZED (
+    SELECT
+        t.ancestor_id, count(DISTINCT CASE WHEN t.distance = 1 THEN t.session_id END) AS children,
+        coalesce(sum(r.input_tokens), 0) AS input_tokens, coalesce(sum(r.output_tokens), 0) AS output_tokens,
+        coalesce(sum(r.cached_input_tokens), 0) AS cached_input_tokens, coalesce(sum(r.usd_micros), 0) AS usd_micros,
+        coalesce(sum(r.requests), 0) AS requests, coalesce(sum(r.tool_calls), 0) AS tool_calls
+    FROM chosen AS c
+    CROSS JOIN session_tree AS t ON t.ancestor_id = c.id
+    LEFT JOIN session_rollups AS r ON r.session_id = t.session_id
+    GROUP BY t.ancestor_id
 )
 SELECT
     s.*, coalesce(sum(r.calls), 0), coalesce(sum(r.denied), 0), coalesce(sum(r.input_tokens), 0),
     coalesce(sum(r.output_tokens), 0), coalesce(sum(r.cached_input_tokens), 0), coalesce(sum(r.usd_micros), 0),
     coalesce(sum(r.requests), 0), coalesce(sum(r.tool_calls), 0),
-    coalesce(max(CASE WHEN r.sessions_opened > 0 THEN r.attribution_id END), max(r.attribution_id)) AS attribution_id
-FROM chosen AS s LEFT JOIN session_rollups AS r ON r.session_id = s.id
+    coalesce(max(CASE WHEN r.sessions_opened > 0 THEN r.attribution_id END), max(r.attribution_id)) AS attribution_id,
+    b.children, b.input_tokens, b.output_tokens, b.cached_input_tokens, b.usd_micros, b.requests, b.tool_calls
+FROM chosen AS s
+LEFT JOIN session_rollups AS r ON r.session_id = s.id
+LEFT JOIN below AS b ON b.ancestor_id = s.id
 GROUP BY s.id
 ORDER BY s.last_active_us DESC, s.id DESC
+"""
+# ?2 is the length of a step in seconds; whole days have rollups of their own.
+SELECT_HISTORY = """
+SELECT
+    r.bucket_us / (?2 * 1000000) * ?2 * 1000000 AS start_us, sum(r.calls), sum(r.denied), sum(r.input_tokens),
+    sum(r.output_tokens), sum(r.cached_input_tokens), sum(r.usd_micros), sum(r.requests), sum(r.tool_calls)
+FROM attribution_terms AS t
+CROSS JOIN rollups AS r
+    ON r.attribution_id = t.attribution_id AND r.grain_s = CASE WHEN ?2 % 86400 = 0 THEN 86400 ELSE 900 END
+    AND r.bucket_us >= ?3 AND r.bucket_us < ?4
+WHERE t.kind = 'key' AND t.value = ?1
+GROUP BY 1
+ORDER BY 1
 """
 SELECT_CALL = """
 SELECT
@@ -83,7 +119,8 @@ class SqliteReports:
         found = []
         for row in rows:
             session = session_of(row)
-            calls, denied, *sums = row[11:19]
+            calls, denied, *sums = row[13:21]
+            children, *below = row[22:29]
             attribution_id = row["attribution_id"] or ""
             found.append(
                 SessionRow(
@@ -95,9 +132,16 @@ class SqliteReports:
                     team=people.value(attribution_id, "team"),
                     agent=people.value(attribution_id, "agent"),
                     key=people.names.get(session.key_id, session.key_id or ABSENT),
+                    children=children or 0,
+                    below=Amounts() if children is None else Amounts(*below),
                 )
             )
         return found
+
+    async def history(self, key_id: str, step_s: int, since_us: int, until_us: int) -> list[HistoryRow]:
+        async with self._snapshot() as connection:
+            rows = await connection.execute_fetchall(SELECT_HISTORY, (key_id, step_s, since_us, until_us))
+        return [HistoryRow(start_us, calls, denied, Amounts(*sums)) for start_us, calls, denied, *sums in rows]
 
     async def call(self, call_id: str) -> CallRow | None:
         async with self._snapshot() as connection:

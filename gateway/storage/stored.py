@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 
 from gateway.core.identity import KeyLimit, KeyState, VirtualKey
-from gateway.core.session import Session, SessionMark, SessionState
+from gateway.core.limit import Unit
+from gateway.core.session import Part, Session, SessionMark, SessionState
 
 SELECT_SESSION_BY_MARK = """
 SELECT * FROM sessions_shown
@@ -15,6 +16,11 @@ ORDER BY opened_at_us DESC, id DESC
 LIMIT 1
 """
 SELECT_SESSION_BY_ID = "SELECT * FROM sessions_shown WHERE id = ?1"
+SELECT_DESCENDANTS = """
+SELECT s.* FROM session_tree AS t CROSS JOIN sessions_shown AS s ON s.id = t.session_id
+WHERE t.ancestor_id = ?1
+ORDER BY s.opened_at_us, s.id
+"""
 SELECT_OPENINGS = """
 SELECT
     o.at_us,
@@ -46,8 +52,19 @@ SELECT_META = "SELECT value FROM meta WHERE name = ?1"
 def session_of(row: Sequence[Any]) -> Session:
     """From a row of `sessions_shown`; the reason still holds pseudonyms."""
     session_id, key_id, mark_kind, client_id, agent_part, state, opened, run_started, last_active, reason = row[:10]
-    mark = SessionMark(mark_kind, client_id, agent_part)
-    return Session(session_id, key_id, mark, SessionState(state), opened, run_started, last_active, reason)
+    ancestors, parts = orjson.loads(row[10]), orjson.loads(row[11])
+    return Session(
+        session_id,
+        key_id,
+        SessionMark(mark_kind, client_id, agent_part),
+        SessionState(state),
+        opened,
+        run_started,
+        last_active,
+        reason,
+        tuple(ancestors),
+        tuple([Part(Unit(unit), amount) for unit, amount in parts]),
+    )
 
 
 def key_of(key_id: str, digest: str, document: str) -> VirtualKey:

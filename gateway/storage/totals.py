@@ -18,6 +18,7 @@ from gateway.storage.spans import FOREVER_US, Source, spans
 
 # A part is [ask, source, anchor kind, anchor value, [[kind, value or null] ...], session, start, end, bucket length].
 # The anchor is a term that every wanted attribution has, so that an index leads to them; the others are checked.
+# A session's places are itself and every session below it.
 SELECT_TOTALS = """
 WITH parts AS MATERIALIZED (
     SELECT
@@ -37,6 +38,11 @@ scopes AS MATERIALIZED (
             AND (o.value ->> 1 IS NULL OR has.value = o.value ->> 1)
         )
     )
+),
+places AS MATERIALIZED (
+    SELECT p.*, p.session_id AS place FROM parts AS p WHERE p.session_id IS NOT NULL
+    UNION ALL
+    SELECT p.*, t.session_id AS place FROM parts AS p CROSS JOIN session_tree AS t ON t.ancestor_id = p.session_id
 )
 SELECT
     s.ask, r.bucket_us / s.bucket_us * s.bucket_us AS bucket, sum(r.input_tokens), sum(r.output_tokens),
@@ -67,8 +73,8 @@ UNION ALL
 SELECT
     p.ask, 0 AS bucket, sum(r.input_tokens), sum(r.output_tokens), sum(r.cached_input_tokens), sum(r.usd_micros),
     sum(r.requests), sum(r.tool_calls), sum(r.sessions_opened)
-FROM parts AS p
-CROSS JOIN session_rollups AS r ON r.session_id = p.session_id
+FROM places AS p
+CROSS JOIN session_rollups AS r ON r.session_id = p.place
 WHERE p.source = 'session' AND NOT EXISTS (
     SELECT 1 FROM json_each(p.others) AS o
     WHERE (o.value ->> 1 IS NULL) = EXISTS (
@@ -82,11 +88,11 @@ UNION ALL
 SELECT
     p.ask, c.started_at_us / p.bucket_us * p.bucket_us AS bucket, sum(c.input_tokens), sum(c.output_tokens),
     sum(c.cached_input_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls), 0
-FROM parts AS p
-CROSS JOIN session_rollups AS r ON r.session_id = p.session_id
+FROM places AS p
+CROSS JOIN session_rollups AS r ON r.session_id = p.place
 CROSS JOIN calls AS c
     ON c.attribution_id = r.attribution_id AND c.started_at_us >= p.start_us AND c.started_at_us < p.end_us
-WHERE p.source = 'session calls' AND c.session_id = p.session_id AND c.state = 'settled' AND NOT EXISTS (
+WHERE p.source = 'session calls' AND c.session_id = p.place AND c.state = 'settled' AND NOT EXISTS (
     SELECT 1 FROM json_each(p.others) AS o
     WHERE (o.value ->> 1 IS NULL) = EXISTS (
         SELECT 1 FROM attribution_terms AS has

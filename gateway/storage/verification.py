@@ -74,6 +74,15 @@ WHERE c.seq > ?1 AND c.seq <= ?2 AND (
 )
 LIMIT ?3
 """
+# Where a session stands in its tree and what its part is never changes: every row about it says the same.
+SELECT_SESSIONS_UNLIKE_JOURNAL = """
+SELECT DISTINCT j.seq, j.subject
+FROM journal AS j LEFT JOIN sessions AS s ON s.id = j.subject
+WHERE j.seq > ?1 AND j.seq <= ?2 AND j.kind = 'session' AND CASE WHEN json_valid(j.doc) THEN
+    s.id IS NULL OR s.ancestors IS NOT j.doc -> '$.ancestors' OR s.parts IS NOT j.doc -> '$.parts'
+END
+LIMIT ?3
+"""
 SELECT_TERMS_UNLIKE_DOCUMENT = """
 SELECT DISTINCT a.id
 FROM attributions AS a CROSS JOIN json_each(CASE WHEN json_valid(a.doc) THEN a.doc ELSE '[]' END) AS pair
@@ -116,6 +125,8 @@ async def _derived(connection: aiosqlite.Connection, dropped: int, until: int, f
     bounds = (dropped, until, FAULTS_MAX)
     for seq, call_id in await connection.execute_fetchall(SELECT_CALLS_WITHOUT_JOURNAL, bounds):
         faults.add(seq, f"call {call_id} is not in the journal as it stands")
+    for seq, session_id in await connection.execute_fetchall(SELECT_SESSIONS_UNLIKE_JOURNAL, bounds):
+        faults.add(seq, f"session {session_id} does not stand in its tree as its row {seq} in the journal says")
     last = ""
     while rows := list(await connection.execute_fetchall(SELECT_ATTRIBUTIONS, (last, CHUNK_ROWS))):
         for identifier, doc in rows:

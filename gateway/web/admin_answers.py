@@ -99,10 +99,15 @@ class Limit(Answer):
 
 
 class Session(Answer):
+    """`tree_` figures are those of the session and of all below it; `children` = how many it ever opened itself."""
+
     id: str
     state: Literal["open", "paused", "stopped", "closed"]
     kind: str
     client_id: str
+    parent: str | None
+    depth: int
+    children: int
     key: str
     user: str
     team: str
@@ -116,17 +121,28 @@ class Session(Answer):
     output_tokens: int
     tool_calls: int
     cost_usd: float
+    tree_tokens: int
+    tree_tool_calls: int
+    tree_cost_usd: float
 
 
 class Sessions(Answer):
     sessions: list[Session]
 
 
+class Descendant(Answer):
+    id: str
+    parent: str
+    depth: int
+    state: Literal["open", "paused", "stopped", "closed"]
+
+
 class SessionDetail(Session):
-    """`denials` are the last ones, newest first."""
+    """`denials` are the last ones, newest first; `descendants` all sessions below, oldest first."""
 
     in_flight: int
     limits: list[Counter]
+    descendants: list[Descendant]
     denials: list[dict[str, Any]]
 
 
@@ -134,6 +150,51 @@ class SessionState(Answer):
     id: str
     state: Literal["open", "paused", "stopped", "closed"]
     reason: str
+    closed: list[str]
+
+
+class ChildSession(Answer):
+    """A child just opened. `token` is told this once and goes into the header named by `header`; `limits` are the
+    child's part."""
+
+    summary: str
+    session: str
+    parent: str
+    depth: int
+    token: str
+    header: str
+    agent: str | None
+    expires_at: str
+    limits: list[Counter]
+
+
+class Closed(Answer):
+    """`closed` = the ids of the session and of what was open below it."""
+
+    summary: str
+    session: str
+    closed: list[str]
+
+
+class HistoryRow(Answer):
+    start: str
+    calls: int
+    denied: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    tool_calls: int
+    cost_usd: float
+
+
+class History(Answer):
+    """What one key used, oldest first; steps in which it used nothing are left out."""
+
+    summary: str
+    by: Literal["hour", "day"]
+    since: str
+    until: str
+    rows: list[HistoryRow]
 
 
 class Delivery(Answer):

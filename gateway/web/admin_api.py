@@ -43,10 +43,20 @@ _SESSION_STATES: Final = {
 
 
 def admin(handler: Handler) -> Handler:
-    """A handler behind the admin token; what management refuses becomes an answer."""
+    """A handler behind the admin token."""
 
     async def guarded(face: Face, request: Request) -> Answer:
         require_admin(face, request)
+        return await answering(face, request)
+
+    answering = managed(handler)
+    return guarded
+
+
+def managed(handler: Handler) -> Handler:
+    """A handler of which what management refuses becomes an answer."""
+
+    async def answering(face: Face, request: Request) -> Answer:
         try:
             return await handler(face, request)
         except Unknown as error:
@@ -56,21 +66,21 @@ def admin(handler: Handler) -> Handler:
         except BooksUnavailable as error:
             raise Refused(books_unavailable()) from error
 
-    return guarded
+    return answering
 
 
 async def list_keys(face: Face, request: Request) -> Answer:
-    _query(request, asked_for.NoQuery)
-    return _json(answers.Keys, {"keys": [key_object(key) for key in face.plane.keys.all()]})
+    query_of(request, asked_for.NoQuery)
+    return answered(answers.Keys, {"keys": [key_object(key) for key in face.plane.keys.all()]})
 
 
 async def show_key(face: Face, request: Request) -> Answer:
-    _query(request, asked_for.NoQuery)
-    return _json(answers.Key, key_object(face.control.keys.find(request.parameters["key"])))
+    query_of(request, asked_for.NoQuery)
+    return answered(answers.Key, key_object(face.control.keys.find(request.parameters["key"])))
 
 
 async def create_key(face: Face, request: Request) -> Answer:
-    asked = await _body(request, asked_for.KeyCreate)
+    asked = await body_of(request, asked_for.KeyCreate)
     new = NewKey(
         name=asked.name or None,
         user=asked.user or ABSENT,
@@ -84,85 +94,87 @@ async def create_key(face: Face, request: Request) -> Answer:
         expires_at_us=_instant_us(asked.expires_at, "expires_at"),
         may_assert_user=asked.may_assert_user,
     )
-    key, secret = await face.control.keys.create(new, _actor(request))
-    return _json(answers.KeyWithSecret, {**key_object(key), "secret": secret}, status=201)
+    key, secret = await face.control.keys.create(new, actor_of(request))
+    return answered(answers.KeyWithSecret, {**key_object(key), "secret": secret}, status=201)
 
 
 async def change_key(face: Face, request: Request) -> Answer:
-    asked = await _body(request, asked_for.KeyChange)
-    desk, reference, actor = face.control.keys, request.parameters["key"], _actor(request)
+    asked = await body_of(request, asked_for.KeyChange)
+    desk, reference, actor = face.control.keys, request.parameters["key"], actor_of(request)
     if asked.action == "rotate":
         key, secret = await desk.rotate(reference, actor)
-        return _json(answers.KeyWithSecret, {**key_object(key), "secret": secret})
+        return answered(answers.KeyWithSecret, {**key_object(key), "secret": secret})
     key = await desk.set_state(reference, _KEY_STATES[asked.action], actor)
-    return _json(answers.KeyWithSecret, {**key_object(key), "secret": None})
+    return answered(answers.KeyWithSecret, {**key_object(key), "secret": None})
 
 
 async def usage(face: Face, request: Request) -> Answer:
-    asked = _query(request, asked_for.UsageQuery)
+    asked = query_of(request, asked_for.UsageQuery)
     by = tuple(dict.fromkeys(name.strip() for name in asked.by.split(",") if name.strip()))
     since_us, until_us = _instant_us(asked.since, "since"), _instant_us(asked.until, "until")
     rows = await reporting.usage(face.control.reports, by, since_us, until_us)
     shown = {"by": list(by), "since": time_shown(since_us), "until": time_shown(until_us), "rows": rows}
-    return _json(answers.Usage, shown)
+    return answered(answers.Usage, shown)
 
 
 async def list_sessions(face: Face, request: Request) -> Answer:
-    asked = _query(request, asked_for.SessionsQuery)
+    asked = query_of(request, asked_for.SessionsQuery)
     rows = await session_desk.list_sessions(
         face.plane, face.control.reports, key=asked.key, state=asked.state, limit=asked.limit
     )
-    return _json(answers.Sessions, {"sessions": rows})
+    return answered(answers.Sessions, {"sessions": rows})
 
 
 async def show_session(face: Face, request: Request) -> Answer:
-    _query(request, asked_for.NoQuery)
+    query_of(request, asked_for.NoQuery)
     found = await session_desk.show_session(face.plane, face.control.reports, request.parameters["session"])
-    return _json(answers.SessionDetail, found)
+    return answered(answers.SessionDetail, found)
 
 
 async def change_session(face: Face, request: Request) -> Answer:
-    asked = await _body(request, asked_for.SessionChange)
-    session_id, actor = request.parameters["session"], _actor(request)
+    asked = await body_of(request, asked_for.SessionChange)
+    session_id, actor = request.parameters["session"], actor_of(request)
     reason = "" if asked.action == "resume" else asked.reason
+    if asked.action == "close":
+        return answered(answers.SessionState, await session_desk.close_session(face.plane, session_id, reason, actor))
     state = _SESSION_STATES[asked.action]
-    return _json(answers.SessionState, await session_desk.set_state(face.plane, session_id, state, reason, actor))
+    return answered(answers.SessionState, await session_desk.set_state(face.plane, session_id, state, reason, actor))
 
 
 async def list_limits(face: Face, request: Request) -> Answer:
-    asked = _query(request, asked_for.LimitsQuery)
+    asked = query_of(request, asked_for.LimitsQuery)
     found = await limit_desk.counters(face.plane, face.control.reports, asked.name)
-    return _json(answers.Counters, {"limits": found})
+    return answered(answers.Counters, {"limits": found})
 
 
 async def show_limit(face: Face, request: Request) -> Answer:
-    _query(request, asked_for.NoQuery)
+    query_of(request, asked_for.NoQuery)
     control, name = face.control, request.parameters["name"]
     found = await limit_desk.show_limit(face.plane, control.reports, control.key_limits(), name)
-    return _json(answers.Limit, found)
+    return answered(answers.Limit, found)
 
 
 async def list_alerts(face: Face, request: Request) -> Answer:
-    asked = _query(request, asked_for.AlertsQuery)
-    return _json(answers.Alerts, {"alerts": await face.control.alerts.listed(asked.state, asked.limit)})
+    asked = query_of(request, asked_for.AlertsQuery)
+    return answered(answers.Alerts, {"alerts": await face.control.alerts.listed(asked.state, asked.limit)})
 
 
 async def show_alert(face: Face, request: Request) -> Answer:
-    _query(request, asked_for.NoQuery)
-    return _json(answers.Alert, await face.control.alerts.shown(request.parameters["alert"]))
+    query_of(request, asked_for.NoQuery)
+    return answered(answers.Alert, await face.control.alerts.shown(request.parameters["alert"]))
 
 
 async def test_alerts(face: Face, request: Request) -> Answer:
-    return _json(answers.Alert, await face.control.alerts.test(_actor(request)))
+    return answered(answers.Alert, await face.control.alerts.test(actor_of(request)))
 
 
 async def change_alert(face: Face, request: Request) -> Answer:
-    await _body(request, asked_for.AlertChange)
-    return _json(answers.Alert, await face.control.alerts.retry(request.parameters["alert"]))
+    await body_of(request, asked_for.AlertChange)
+    return answered(answers.Alert, await face.control.alerts.retry(request.parameters["alert"]))
 
 
 async def search_audit(face: Face, request: Request) -> Answer:
-    asked = _query(request, asked_for.AuditQuery)
+    asked = query_of(request, asked_for.AuditQuery)
     search = AuditSearch(
         since_us=_instant_us(asked.since, "since"),
         until_us=_instant_us(asked.until, "until"),
@@ -172,52 +184,52 @@ async def search_audit(face: Face, request: Request) -> Answer:
         text=asked.text,
         limit=asked.limit,
     )
-    return _json(answers.AuditRows, {"rows": await reporting.audit(face.control.reports, search)})
+    return answered(answers.AuditRows, {"rows": await reporting.audit(face.control.reports, search)})
 
 
 async def verify_audit(face: Face, request: Request) -> Answer:
-    _query(request, asked_for.NoQuery)
-    return _json(answers.Verified, await reporting.verify(face.control.reports))
+    query_of(request, asked_for.NoQuery)
+    return answered(answers.Verified, await reporting.verify(face.control.reports))
 
 
 async def check_policy(face: Face, request: Request) -> Answer:
-    _query(request, asked_for.NoQuery)
-    return _json(answers.Findings, {"findings": await face.control.policy_check()})
+    query_of(request, asked_for.NoQuery)
+    return answered(answers.Findings, {"findings": await face.control.policy_check()})
 
 
 async def run_policy_tests(face: Face, request: Request) -> Answer:
-    _query(request, asked_for.NoQuery)
-    return _json(answers.TestResults, {"results": await face.control.policy_test()})
+    query_of(request, asked_for.NoQuery)
+    return answered(answers.TestResults, {"results": await face.control.policy_test()})
 
 
 async def explain_policy(face: Face, request: Request) -> Answer:
-    asked = await _body(request, asked_for.ExplainQuestion)
+    asked = await body_of(request, asked_for.ExplainQuestion)
     key = None if asked.key is None else face.control.keys.find(asked.key)
     subjects = (*asked.subjects, *(sorted(key.subjects()) if key is not None else ()))
     if not subjects:
         raise ManagementRefused("name whom it is about: `subjects` such as user:alice, or `key`")
     question = Question(subjects, asked.model, asked.tool, asked.action, asked.arguments)
-    return _json(answers.Explanation, await face.control.policy_explain(question))
+    return answered(answers.Explanation, await face.control.policy_explain(question))
 
 
 async def reload(face: Face, request: Request) -> Answer:
     findings = await face.control.reload()
-    return _json(answers.Reloaded, {"ok": not findings, "findings": list(findings)})
+    return answered(answers.Reloaded, {"ok": not findings, "findings": list(findings)})
 
 
 async def status(face: Face, request: Request) -> Answer:
-    _query(request, asked_for.NoQuery)
-    return _json(answers.Status, face.control.status())
+    query_of(request, asked_for.NoQuery)
+    return answered(answers.Status, face.control.status())
 
 
-async def _body(request: Request, model: type[M]) -> M:
+async def body_of(request: Request, model: type[M]) -> M:
     try:
         return _checked(model, parse_json(await request.read_body()), "body")
     except JsonRefused as error:
         raise Refused(Denial(Code.REQUEST_MALFORMED, f"The body is not acceptable JSON: {error}.")) from error
 
 
-def _query(request: Request, model: type[M]) -> M:
+def query_of(request: Request, model: type[M]) -> M:
     return _checked(model, request.query(), "query")
 
 
@@ -231,7 +243,7 @@ def _checked(model: type[M], value: object, whole: str) -> M:
         raise Refused(Denial(Code.REQUEST_MALFORMED, f"{field}: {message}.", field=field)) from error
 
 
-def _actor(request: Request) -> str:
+def actor_of(request: Request) -> str:
     """Whom the journal names; a header that could pass for something else is not taken."""
     name = request.headers.get("x-comptroller-actor")
     if name is None:
@@ -258,6 +270,6 @@ def _sentence(error: Exception) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _json(model: type[BaseModel], value: Any, status: int = 200) -> Whole:
+def answered(model: type[BaseModel], value: Any, status: int = 200) -> Whole:
     content = orjson.dumps(model.model_validate(value).model_dump())
     return Whole(status, {"content-type": "application/json", "cache-control": "no-store"}, content)

@@ -49,8 +49,45 @@ class KeyChange(Body):
 
 
 class SessionChange(Body):
-    action: Literal["pause", "resume", "stop"]
+    """Each acts on all sessions below, too. Resuming lets those go on that were held by this one only."""
+
+    action: Literal["pause", "resume", "stop", "close"]
     reason: str = Field(default="by an administrator", max_length=500, description="told to whoever calls")
+
+
+class ChildOpen(Body):
+    """The part of its parent's budget that a child may use at most; more than the parent has left is cut to that."""
+
+    tokens: int | None = Field(default=None, ge=1)
+    usd: float | None = Field(default=None, gt=0)
+    requests: int | None = Field(default=None, ge=1)
+    tool_calls: int | None = Field(default=None, ge=1)
+    share: int | None = Field(
+        default=None, ge=1, le=100, description="percent of what the parent has left, of every unit that is limited"
+    )
+    agent: str | None = Field(
+        default=None, max_length=NAME_LENGTH_MAX, description="keys of this agent may use the child, too"
+    )
+    expires_in_s: int | None = Field(default=None, ge=1, description="ends with its parent's run at the latest")
+
+
+class OwnSession(Body):
+    session: str | None = Field(
+        default=None, max_length=NAME_LENGTH_MAX, description="id or the client's own; else that of the request"
+    )
+
+
+class OwnChildOpen(ChildOpen):
+    session: str | None = Field(
+        default=None,
+        max_length=NAME_LENGTH_MAX,
+        description="the parent; else the session of the request",
+    )
+
+
+class HistoryQuery(Query):
+    by: Literal["hour", "day"] = "day"
+    last: int = Field(default=7, ge=1, le=400, description="hours or days, the current one included")
 
 
 class ExplainQuestion(Body):

@@ -10,6 +10,7 @@ from gateway.pipeline.answer import Answer, Whole
 from gateway.web import admin_answers as answers
 from gateway.web import admin_api as api
 from gateway.web import admin_models as asked
+from gateway.web import own_api as own
 from gateway.web.exchange import Request
 from gateway.web.face import Face
 from gateway.web.openapi import Documented, openapi
@@ -26,6 +27,21 @@ def _post(
     path: str, handler: Any, summary: str, answer: type[BaseModel], body: type[BaseModel] | None, status: int = 200
 ) -> Documented:
     return Documented(_route("POST", path, handler, summary), answer, body, status=status)
+
+
+def _own(  # noqa: PLR0917 - a row of the table
+    method: str,
+    path: str,
+    handler: Any,
+    summary: str,
+    answer: type[BaseModel],
+    body: type[BaseModel] | None = None,
+    query: type[asked.Query] = asked.NoQuery,
+    status: int = 200,
+) -> Documented:
+    """For a virtual key, about itself."""
+    route = Route(method, f"/api/v1/me{path}", Guard.KEY, api.managed(handler), summary)
+    return Documented(route, answer, body, query, status)
 
 
 def _route(method: str, path: str, handler: Any, summary: str) -> Route:
@@ -54,6 +70,14 @@ DOCUMENTED: Final = (
         answers.SessionState,
         asked.SessionChange,
     ),
+    _post(
+        "/sessions/<session>/children",
+        own.open_child_of,
+        "Open a child session; its token is told once",
+        answers.ChildSession,
+        asked.ChildOpen,
+        201,
+    ),
     _get("/limits", api.list_limits, "Every live counter", answers.Counters, asked.LimitsQuery),
     _get("/limits/<name>", api.show_limit, "One limit and its live counters", answers.Limit),
     _get("/alerts", api.list_alerts, "Alerts and how far they got, newest first", answers.Alerts, asked.AlertsQuery),
@@ -72,6 +96,17 @@ DOCUMENTED: Final = (
         asked.ExplainQuestion,
     ),
     _post("/reload", api.reload, "Take up what is on disk, whole or not at all", answers.Reloaded, None),
+    _own(
+        "POST",
+        "/children",
+        own.open_own_child,
+        "Open a child of one's own session",
+        answers.ChildSession,
+        asked.OwnChildOpen,
+        status=201,
+    ),
+    _own("POST", "/close", own.close_own, "Close one's own session and all below it", answers.Closed, asked.OwnSession),
+    _own("GET", "/history", own.own_history, "What this key used", answers.History, query=asked.HistoryQuery),
 )
 
 _DOCUMENT: Final = orjson.dumps(openapi(DOCUMENTED, version("comptroller")))

@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from gateway.web.admin_answers import Error
 from gateway.web.admin_models import NoQuery, Query
-from gateway.web.routes import Route
+from gateway.web.routes import Guard, Route
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _ACTOR: Final[Mapping[str, Any]] = {
@@ -18,6 +18,15 @@ _ACTOR: Final[Mapping[str, Any]] = {
     "required": False,
     "description": "Who asks for the change; the journal names `admin:<actor>`.",
     "schema": {"type": "string", "pattern": r"^[\x21-\x7e]{1,64}$"},
+}
+
+
+_SESSION: Final[Mapping[str, Any]] = {
+    "name": "X-Comptroller-Session",
+    "in": "header",
+    "required": False,
+    "description": "The session, or the token of a child session; else that of well-known agents' marks, or the key's.",
+    "schema": {"type": "string"},
 }
 
 
@@ -48,7 +57,10 @@ def openapi(documented: Sequence[Documented], version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas["$defs"],
-            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "admin": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "http", "scheme": "bearer", "description": "A virtual key; x-api-key does as well."},
+            },
         },
     }
 
@@ -56,16 +68,20 @@ def openapi(documented: Sequence[Documented], version: str) -> dict[str, Any]:
 def _operation(each: Documented) -> dict[str, Any]:
     route = each.route
     words = [part.strip("<>") for part in route.path.removeprefix("/api/v1/").split("/")]
+    by_key = route.guard is Guard.KEY
+    extra = [_SESSION] if by_key and each.body else [_ACTOR] if each.body else []
     operation: dict[str, Any] = {
         "summary": route.summary,
         "operationId": "_".join((route.method.lower(), *words)),
         "tags": [words[0]],
-        "parameters": [*_in_path(route.path), *_in_query(each.query), *([_ACTOR] if each.body else [])],
+        "parameters": [*_in_path(route.path), *_in_query(each.query), *extra],
         "responses": {
             str(each.status): {"description": route.summary, "content": _json(each.answer)},
             "default": {"description": "Refused: see `error.code`.", "content": _json(Error)},
         },
     }
+    if by_key:
+        operation["security"] = [{"key": []}]
     if each.body is not None:
         operation["requestBody"] = {"required": True, "content": _json(each.body)}
     return operation

@@ -40,7 +40,11 @@ def catalog_of(settings: Settings, revision: int) -> Catalog:
         directory=_directory(settings),
         limits=(*(_limit(limit) for limit in settings.limits), _new_sessions(settings)),
         sessions=SessionRules(
-            settings.sessions.idle_timeout_s, settings.sessions.wall_time_s, settings.sessions.max_new_per_hour
+            settings.sessions.idle_timeout_s,
+            settings.sessions.wall_time_s,
+            settings.sessions.max_new_per_hour,
+            settings.sessions.max_children,
+            settings.sessions.max_depth,
         ),
         loops=LoopRules(
             settings.loops.identical_requests or 0,

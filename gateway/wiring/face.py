@@ -1,5 +1,8 @@
 """The HTTP face of a node: Quart with every route, the MCP front door and the guard around it."""
 
+import time
+
+from gateway.pipeline.key_rate import KeyRate
 from gateway.web.admin_routes import ADMIN_ROUTES
 from gateway.web.edge import AsgiApp, Edge
 from gateway.web.face import Face
@@ -10,6 +13,7 @@ from gateway.wiring.housekeeping import Housekeeper
 from gateway.wiring.node import Node
 from mcp_server.mount import McpMount
 
+OWN_CALLS_PER_S = 10.0
 LOOPBACK = ("127.", "localhost", "::1")
 
 
@@ -26,6 +30,7 @@ def face_of(node: Node, keeper: Housekeeper) -> Face:
         loopback=settings.server.host.startswith(LOOPBACK),
         incident=node.incident,
         control=control_of(node, keeper),
+        own_rate=KeyRate(OWN_CALLS_PER_S, round(2 * OWN_CALLS_PER_S), time.monotonic),
     )
 
 

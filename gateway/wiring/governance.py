@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 from gateway.core.call import Caller
 from gateway.core.denial import Refused
 from gateway.core.tool import ToolAsk, ToolDone
-from gateway.management import quota
+from gateway.management import own, quota
 from gateway.pipeline.identify import DigestOf, identify
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.tool_call import tool_call, tool_lister
@@ -49,6 +49,19 @@ class PlaneGovernance:
 
     async def limits(self, caller: SeenCaller, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]:
         return await quota.limits(self._plane, cast(Caller, caller), headers, session)
+
+    async def history(self, caller: SeenCaller, by: str, last: int | None) -> Mapping[str, Any]:
+        return await own.history(self._plane, self._reports, cast(Caller, caller), by, last)
+
+    async def open_child(
+        self, caller: SeenCaller, headers: Mapping[str, str], arguments: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        return await own.open_own_child(self._plane, cast(Caller, caller), headers, arguments)
+
+    async def close_session(
+        self, caller: SeenCaller, headers: Mapping[str, str], session: str | None
+    ) -> Mapping[str, Any]:
+        return await own.close_own(self._plane, cast(Caller, caller), headers, session)
 
     async def models(self, caller: SeenCaller) -> Mapping[str, Any]:
         return await quota.models(self._plane, cast(Caller, caller))

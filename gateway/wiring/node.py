@@ -16,6 +16,7 @@ import structlog
 from gateway.alerting.sender import Channel
 from gateway.core.call import Caller
 from gateway.core.catalog import Catalog
+from gateway.core.child_token import signing_key
 from gateway.core.identity import KeyState, VirtualKey, secret_digest
 from gateway.core.pace import Pace
 from gateway.core.tool_name import ToolNames
@@ -195,6 +196,7 @@ async def _node_on(
         tool_names=ToolNames(OWN_TOOL_NAMES, (OWN_NAME,)),
         own_tools=OWN_TOOL_NAMES,
         digest_key=books.install_key[:16],
+        child_key=signing_key(books.install_key),
         policy_zone=ZoneInfo(settings.policy.timezone),
         portal_url=settings.server.public_url or "",
     )

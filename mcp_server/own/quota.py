@@ -1,4 +1,5 @@
-"""quota_status, quota_estimate, quota_limits: what is left, what a call would cost, what is in force."""
+"""quota_status, quota_estimate, quota_limits, quota_history: what is left, what a call would cost, what is in force,
+what was used."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -6,6 +7,7 @@ from typing import Any, Final
 from mcp_server.own.tool import (
     COUNT,
     LIMIT,
+    MAYBE_TEXT,
     SESSION,
     SUMMARY,
     Asked,
@@ -20,9 +22,24 @@ _SESSION_STATE: Final = an_object(
     {
         "session": {"type": "string"},
         "state": {"type": "string"},
+        "parent": MAYBE_TEXT,
+        "depth": COUNT,
         "limits": list_of(LIMIT, "What binds this session."),
     },
     ("session", "state"),
+)
+_USED: Final = an_object(
+    {
+        "start": {"type": "string"},
+        "calls": COUNT,
+        "denied": COUNT,
+        "input_tokens": COUNT,
+        "cached_input_tokens": COUNT,
+        "output_tokens": COUNT,
+        "tool_calls": COUNT,
+        "cost_usd": {"type": "number"},
+    },
+    ("start", "calls", "denied", "input_tokens", "output_tokens", "tool_calls", "cost_usd"),
 )
 
 
@@ -32,6 +49,10 @@ async def _status(asked: Asked) -> Mapping[str, Any]:
 
 async def _estimate(asked: Asked) -> Mapping[str, Any]:
     return await asked.governance.estimate(asked.caller, asked.headers, asked.arguments)
+
+
+async def _history(asked: Asked) -> Mapping[str, Any]:
+    return await asked.governance.history(asked.caller, asked.arguments.get("by") or "day", asked.arguments.get("last"))
 
 
 async def _limits(asked: Asked) -> Mapping[str, Any]:
@@ -91,4 +112,31 @@ LIMITS: Final = own_tool(
     an_object({"session": SESSION}),
     an_object({"summary": SUMMARY, "limits": list_of(LIMIT, "In the order of the file.")}, ("summary", "limits")),
     _limits,
+)
+HISTORY: Final = own_tool(
+    "quota_history",
+    "What was used",
+    "What this key used so far, by hour or by day (UTC), oldest first.",
+    an_object(
+        {
+            "by": {"type": "string", "enum": ["hour", "day"], "description": "Length of a row; day if left out."},
+            "last": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 400,
+                "description": "How many hours or days, the current one included; 7 if left out.",
+            },
+        }
+    ),
+    an_object(
+        {
+            "summary": SUMMARY,
+            "by": {"type": "string"},
+            "since": {"type": "string"},
+            "until": {"type": "string"},
+            "rows": list_of(_USED, "Hours or days in which nothing was used are left out."),
+        },
+        ("summary", "by", "since", "until", "rows"),
+    ),
+    _history,
 )

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Final
 
-from mcp_server.own import quota, rules
+from mcp_server.own import quota, rules, sessions
 from mcp_server.own.tool import OwnTool
 
 TOOLS: Final[tuple[OwnTool, ...]] = (
     quota.STATUS,
     quota.ESTIMATE,
     quota.LIMITS,
+    quota.HISTORY,
+    sessions.OPEN_CHILD,
+    sessions.CLOSE,
     rules.MODELS,
     rules.EXPLAIN,
 )

@@ -45,7 +45,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
         *(f"alerts {verb}" for verb in ("list", "test", "retry")),
         *(f"keys {verb}" for verb in ("generate", "create", "list", "rotate", "disable", "enable", "revoke")),
         *("limits list", "limits show"),
-        *(f"sessions {verb}" for verb in ("list", "show", "pause", "resume", "stop")),
+        *(f"sessions {verb}" for verb in ("list", "show", "pause", "resume", "stop", "close")),
         *("policy check", "policy test", "policy explain", "audit search", "audit verify"),
     }
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.session import (
+    CHILD,
+    CHILD_TOKEN_LENGTH_MAX,
     CLIENT_ID_LIFE_US,
     ID_LENGTH_MAX,
     IMPLICIT,
@@ -68,10 +70,23 @@ def test_rule_13_marks_of_agents_and_without_one_the_keys_own_session(
     assert mark_of(headers, body) == mark
 
 
-@pytest.mark.parametrize("session", ["", " ", "a b", "a\nb", "é", "x" * (ID_LENGTH_MAX + 1), "cptr_ss_abc"])
+@pytest.mark.parametrize("session", ["", " ", "a b", "a\nb", "é", "x" * (ID_LENGTH_MAX + 1), "cptr_ss_ a"])
 def test_rule_16_a_bad_own_header_is_refused_never_read_as_no_mark(session: str) -> None:
     with pytest.raises(MarkRefused):
         mark_of({"x-comptroller-session": session}, {})
+
+
+@pytest.mark.parametrize("token", ["cptr_ss_", "cptr_ss_abc", "CPTR_SS_abc", "Cptr_sS_" + "x" * 500])
+def test_rule_16_what_looks_like_a_childs_token_is_never_an_id(token: str) -> None:
+    assert mark_of({"x-comptroller-session": token}, {}) == SessionMark(CHILD, token)
+    for headers in ({"x-claude-code-session-id": token}, {"x-session-id": token, "x-parent-session-id": token}):
+        with pytest.raises(MarkRefused):
+            mark_of(headers, {})
+
+
+def test_a_token_has_a_longest_length() -> None:
+    with pytest.raises(MarkRefused, match="damaged"):
+        mark_of({"x-comptroller-session": "cptr_ss_" + "x" * CHILD_TOKEN_LENGTH_MAX}, {})
 
 
 def test_the_longest_id_is_taken() -> None:

@@ -41,10 +41,12 @@ def has(attribution: Attribution, kind: str, value: str | None) -> bool:
 
 
 class ListedBooks:
-    """See `gateway.ports.Books`. While `slow`, answers are made at once but come when `answer` is called."""
+    """See `gateway.ports.Books`. `ancestors` of the sessions that have any. While `slow`, answers are made at once but
+    come when `answer` is called."""
 
     def __init__(self) -> None:
         self.entries: list[Entry | OutboxEntry] = []
+        self.ancestors: dict[str, tuple[str, ...]] = {}
         self.asked = 0
         self.behind = False
         self.broken = False
@@ -87,13 +89,13 @@ class ListedBooks:
         for entry in self.entries:
             if isinstance(entry, CallSettled):
                 at_us, attribution = entry.started_at_us, entry.attribution
-                session_id = entry.session_id
+                places = (entry.session_id, *self.ancestors.get(entry.session_id, ()))
             elif isinstance(entry, SessionChanged) and entry.action == "opened" and entry.attribution is not None:
                 at_us, attribution = entry.at_us, entry.attribution
-                session_id = entry.session.id
+                places = (entry.session.id, *entry.session.ancestors)
             else:
                 continue
-            if not (first <= at_us < end and ask.session_id in (None, session_id)):
+            if not (first <= at_us < end and ask.session_id in (None, *places)):
                 continue
             if not all(has(attribution, kind, value) for kind, value in ask.terms):
                 continue
@@ -113,6 +115,9 @@ class ListedBooks:
     async def session(self, session_id: str) -> Session | None:
         await asyncio.sleep(0)
         return next((s for s in self._sessions() if s.id == session_id), None)
+
+    async def descendants(self, session_id: str) -> list[Session]:
+        return [s for s in self._sessions() if session_id in s.ancestors]
 
     async def sessions_opened(self, since_us: int) -> Mapping[str, Sequence[int]]:
         found: dict[str, list[int]] = {}

@@ -16,9 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.core.attribution import Attribution
 from gateway.core.budget import Ask, amount_of
+from gateway.core.child_part import CHILD_PARTS
 from gateway.core.hold import Hold
 from gateway.core.ledger import Amounts
 from gateway.core.limit import Action, Limit, Mode, Unit
+from gateway.core.session import Lineage, Part, Place
 from gateway.core.window import WindowKind, bounds, parse
 from gateway.limiter.memory import MemoryLimiter
 from gateway.ports import BooksUnavailable
@@ -32,7 +34,20 @@ CALLERS = (
     Attribution("key_2", "two", user="bob", team="a", model="m", model_tier="premium"),
     Attribution("key_3", "three"),
 )
-SESSIONS = ("ses_1", "ses_2", "ses_3")
+# One tree of three levels, and a session beside it.
+LINEAGES: dict[str, Lineage] = {
+    "ses_1": (),
+    "ses_2": (),
+    "child_1": (Place("child_1", (Part(Unit.TOKENS, 60), Part(Unit.USD, 120))), Place("ses_1")),
+    "child_2": (Place("child_2", (Part(Unit.REQUESTS, 3),)), Place("ses_1")),
+    "grandchild": (
+        Place("grandchild", (Part(Unit.TOKENS, 35), Part(Unit.TOOL_CALLS, 2))),
+        Place("child_1", (Part(Unit.TOKENS, 60), Part(Unit.USD, 120))),
+        Place("ses_1"),
+    ),
+}
+SESSIONS = tuple(LINEAGES)
+ANCESTORS = {session_id: tuple(place.session_id for place in lineage[1:]) for session_id, lineage in LINEAGES.items()}
 
 
 def of(**fields: object) -> dict[str, object]:
@@ -83,6 +98,7 @@ class AgainstAModel(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.books = ListedBooks()
+        self.books.ancestors = ANCESTORS
         self.now_us = START_US
         self.limiter = MemoryLimiter(self.books, terms, self.now_us)
         self.limits: tuple[Limit, ...] = ()
@@ -111,7 +127,7 @@ class AgainstAModel(RuleBasedStateMachine):
         self._start(self._call(caller, session_id, ask))
 
     async def _call(self, caller: Attribution, session_id: str, ask: Ask) -> None:
-        bindings = self.limiter.bindings(caller, session_id)
+        bindings = self.limiter.bindings(caller, session_id, LINEAGES[session_id])
         try:
             await self.limiter.load(bindings, session_id, self.now_us, fresh_session=session_id not in self.used)
         except BooksUnavailable:
@@ -119,21 +135,20 @@ class AgainstAModel(RuleBasedStateMachine):
         self._compare(caller, session_id)
         rooms = {room.draw: room.left for room in self.limiter.rooms(bindings, self.now_us)}
         fits = all(
-            not (asked := amount_of(limit.unit, ask)) or asked <= self._left(limit, caller, session_id)
-            for limit in self.limits
-            if limit.hard and limit.binds(caller, session_id)
+            not (asked := amount_of(limit.unit, ask)) or asked <= self._left(limit, caller, at)
+            for limit, at in self._binding(caller, session_id)
+            if limit.hard
         )
         taken = self.limiter.reserve(f"call_{len(self.calls)}", caller, session_id, bindings, ask, self.now_us)
         if isinstance(taken, Hold):
             assert fits, "a call was let in that does not fit"
             self.calls.append(Call(self.now_us, caller, session_id, ask, taken))
-            self.used.add(session_id)
+            self.used |= {session_id, *ANCESTORS[session_id]}  # a parent is written down before its child
         else:
             assert not fits, "a call was refused that fits"
             for short in taken:
-                assert (
-                    short.asked > short.amount - short.spent - short.held == self._left(short.limit, caller, session_id)
-                )
+                at = self._counter_of(short.scope, session_id)
+                assert short.asked > short.amount - short.spent - short.held == self._left(short.limit, caller, at)
         assert all(isinstance(left, int) for left in rooms.values())
 
     @precondition(lambda self: self._in_flight())
@@ -178,7 +193,8 @@ class AgainstAModel(RuleBasedStateMachine):
             for binding in call.hold.bindings:
                 if binding.hard and binding.draw is not None and amount_of(binding.limit.unit, Ask(more)):
                     window = self._window(binding.limit, call.at_us)
-                    assert self._sum(binding.limit, call.caller, call.session_id, window) <= binding.amount
+                    at = self._counter_of(binding.scope, call.session_id)
+                    assert self._sum(binding.limit, call.caller, at, window) <= binding.amount
             if not keep:
                 self.limiter.shrink(call.hold, more)
                 call.held = replace(call.held, amounts=Amounts(*[a - b for a, b in self._pairs(call, more)]))
@@ -230,16 +246,41 @@ class AgainstAModel(RuleBasedStateMachine):
                 self._compare(caller, session_id)
 
     def _compare(self, caller: Attribution, session_id: str) -> None:
-        for view in self.limiter.view(self.limiter.bindings(caller, session_id), self.now_us):
-            limit = next(limit for limit in self.limits if limit.name == view.name)
-            window = self._window(limit, self.now_us)
-            total = self._sum(limit, caller, session_id, window)
+        bindings = self.limiter.bindings(caller, session_id, LINEAGES[session_id])
+        limits = {limit.name: limit for limit in (*self.limits, *CHILD_PARTS.values())}
+        expected = {(limit.name, limit.scope(caller, at)) for limit, at in self._binding(caller, session_id)}
+        assert {(binding.limit.name, binding.scope) for binding in bindings} == expected
+        for view in self.limiter.view(bindings, self.now_us):
+            limit, at = limits[view.name], self._counter_of(view.scope, session_id)
+            total = self._sum(limit, caller, at, self._window(limit, self.now_us))
             assert (view.name, view.spent + view.held) == (limit.name, total)
-            assert view.limit == limit.amount_for(caller, session_id)
+            assert view.limit == self._amount(limit, caller, at)
+
+    def _binding(self, caller: Attribution, session_id: str) -> list[tuple[Limit, str]]:
+        """Every limit that binds a call, with the session whose counter it falls on."""
+        above = (session_id, *ANCESTORS[session_id])
+        found = []
+        for limit in self.limits:
+            places = above if limit.each == "session" else (session_id,)
+            found += [(limit, place) for place in places if limit.binds(caller, place)]
+        for place in LINEAGES[session_id]:
+            found += [(CHILD_PARTS[part.unit], place.session_id) for part in place.parts]
+        return found
+
+    @staticmethod
+    def _counter_of(scope: str, session_id: str) -> str:
+        return scope.removeprefix("session:") if scope.startswith("session:") else session_id
+
+    @staticmethod
+    def _amount(limit: Limit, caller: Attribution, session_id: str) -> int:
+        """Of a child's part, or of the limit for this call."""
+        if limit in CHILD_PARTS.values():
+            return dict(LINEAGES[session_id][0].parts)[limit.unit]
+        return limit.amount_for(caller, session_id)
 
     def _left(self, limit: Limit, caller: Attribution, session_id: str) -> int:
         used = self._sum(limit, caller, session_id, self._window(limit, self.now_us))
-        return limit.amount_for(caller, session_id) - used
+        return self._amount(limit, caller, session_id) - used
 
     @staticmethod
     def _window(limit: Limit, at_us: int) -> tuple[int, int]:
@@ -251,7 +292,10 @@ class AgainstAModel(RuleBasedStateMachine):
         for call in self.calls:
             if not limit.binds(call.caller, call.session_id):
                 continue
-            if limit.scope(call.caller, call.session_id) != limit.scope(caller, session_id):
+            if limit.each == "session":
+                if session_id not in (call.session_id, *ANCESTORS[call.session_id]):
+                    continue
+            elif limit.scope(call.caller, call.session_id) != limit.scope(caller, session_id):
                 continue
             inside = window[0] <= call.at_us < window[1]
             if call.posted is None and (inside or limit.window.kind is WindowKind.ROLLING):
@@ -273,7 +317,7 @@ class AgainstAModel(RuleBasedStateMachine):
         return not call.hold.open
 
     async def _load(self, caller: Attribution, session_id: str) -> None:
-        bindings = self.limiter.bindings(caller, session_id)
+        bindings = self.limiter.bindings(caller, session_id, LINEAGES[session_id])
         await self.limiter.load(bindings, session_id, self.now_us, fresh_session=False)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> None:

@@ -83,7 +83,7 @@ class TableGovernance:
         if self._used() > self.budget:
             facts = LimitFacts("calls", "session:s", "tool_calls", self.budget, self.budget, 0, 1, None)
             raise Refused(
-                Denial(Code.SESSION_BUDGET_EXHAUSTED, "All tool calls of the session are used.", call_id, facts)
+                Denial(Code.SESSION_BUDGET_EXHAUSTED, "All tool calls of the session are used.", call_id, limit=facts)
             )
 
     def _used(self) -> int:
@@ -103,6 +103,19 @@ class TableGovernance:
     async def limits(self, caller: KeyCaller, headers: Mapping[str, str], session: str | None) -> dict[str, Any]:
         limit = {"name": "calls", "scope": "session:s", "unit": "tool_calls", "limit": self.budget, "remaining": 1}
         return {"summary": "One limit.", "limits": [limit]}
+
+    async def history(self, caller: KeyCaller, by: str, last: int | None) -> dict[str, Any]:
+        return {"summary": f"{self._used()} calls.", "by": by, "since": "", "until": "", "rows": []}
+
+    async def open_child(
+        self, caller: KeyCaller, headers: Mapping[str, str], arguments: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        parent = arguments.get("session") or "s"
+        child = {"session": "c", "parent": parent, "depth": 1, "token": "t", "header": "x-comptroller-session"}
+        return {"summary": "One child.", "expires_at": "", "limits": [], **child}
+
+    async def close_session(self, caller: KeyCaller, headers: Mapping[str, str], session: str | None) -> dict[str, Any]:
+        return {"summary": "Closed.", "session": session or "s", "closed": [session or "s"]}
 
     async def models(self, caller: KeyCaller) -> dict[str, Any]:
         return {"summary": "One model.", "models": [{"name": "tiny"}]}

@@ -8,10 +8,12 @@ import pytest
 from mcp_types import ToolListChangedNotification
 
 from gateway.core.tool_name import NAME_CHARACTERS_MAX, canonical, shorten
+from mcp_server.own_tools import DEFINITIONS
 from mcp_server.upstream.config import ServerConfig
 from tests.mcp_server.governed import TableGovernance
 from tests.mcp_server.serving import at_port, example, free_port, gateway, over_http, raw
 
+OURS = len(DEFINITIONS)
 NOTES = ["notes__add_note", "notes__search_notes", "notes__delete_note"]
 
 
@@ -19,17 +21,18 @@ NOTES = ["notes__add_note", "notes__search_notes", "notes__delete_note"]
 async def test_order_is_that_of_the_configuration_and_of_each_server(mode: str) -> None:
     async with gateway(raw("b"), example(), raw("a", "--pages")) as gate:
         listed = await gate.listed(mode=mode)
-        assert [name.partition("__")[0] for name in listed[5:]] == ["b"] * 11 + ["notes"] * 3 + ["a"] * 11
-        assert listed[16:19] == NOTES
-        assert [name.partition("__")[2] for name in listed[5:16]] == [name.partition("__")[2] for name in listed[19:]]
+        first, notes, last = listed[OURS : OURS + 11], listed[OURS + 11 : OURS + 14], listed[OURS + 14 :]
+        assert [{name.partition("__")[0] for name in names} for names in (first, last)] == [{"b"}, {"a"}]
+        assert notes == NOTES
+        assert [name.partition("__")[2] for name in first] == [name.partition("__")[2] for name in last]
         assert await gate.listed(mode=mode) == listed
 
 
 async def test_the_list_follows_the_key() -> None:
     governance = TableGovernance(denied={"bob:notes__add_note", "notes__delete_note"})
     async with gateway(example(), governance=governance) as gate:
-        assert (await gate.listed())[5:] == ["notes__add_note", "notes__search_notes"]
-        assert (await gate.listed(key="secret-b"))[5:] == ["notes__search_notes"]
+        assert (await gate.listed())[OURS:] == ["notes__add_note", "notes__search_notes"]
+        assert (await gate.listed(key="secret-b"))[OURS:] == ["notes__search_notes"]
 
 
 @pytest.mark.parametrize("path", ["/mcp/notes", "/mcp/notes/"])
@@ -63,7 +66,7 @@ async def test_a_bad_tool_is_left_out_alone() -> None:
 async def test_a_dead_server_is_named_and_hides_nobody(dead: ServerConfig) -> None:
     async with gateway(dead, example()) as gate, gate.client() as client:
         listed = await client.list_tools()
-        assert [tool.name for tool in listed.tools][5:] == NOTES
+        assert [tool.name for tool in listed.tools][OURS:] == NOTES
         assert listed.meta is not None
         assert listed.meta["comptroller/missing"] == ["dead"]
         result = await client.call_tool("dead__tool", {})
@@ -85,7 +88,7 @@ async def test_a_tool_is_described_as_its_server_describes_it() -> None:
 async def test_a_long_name_is_shortened_and_still_called() -> None:
     server = "s" * 60
     async with gateway(example(server)) as gate, gate.client() as client:
-        names = [tool.name for tool in (await client.list_tools()).tools][5:]
+        names = [tool.name for tool in (await client.list_tools()).tools][OURS:]
         assert len(names) == len(set(names)) == 3
         assert all(len(name) <= NAME_CHARACTERS_MAX for name in names)
         assert names[0] == shorten(canonical(server, "add_note"))

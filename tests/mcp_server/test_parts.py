@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.core.upstream import UpstreamFailed
-from mcp_server.rate import KeyRate
+from gateway.pipeline.key_rate import KeyRate
 from mcp_server.streams import Streams
 from mcp_server.upstream.backoff import Backoff
 from mcp_server.upstream.listing import ToolDefinition, deeper_than, read_tool

@@ -13,6 +13,7 @@ from gateway.web.routes import Guard, Route
 from tests.management.opening import ADMIN_TOKEN, ALICE, ENVIRONMENT, POLICY, Opened, opening
 
 API = [route for route in ADMIN_ROUTES if route.guard is Guard.ADMIN]
+OWN = [route for route in ADMIN_ROUTES if route.guard is Guard.KEY]
 KEY_SECRET = re.compile(r"cptr_sk_[0-9A-Za-z]{38}")
 
 
@@ -35,6 +36,20 @@ async def test_every_route_needs_the_admin_token(node: Opened, route: Route, tok
     error = reply.json()["error"]
     assert error["code"] == ("key_unknown" if token else "key_missing")
     assert set(error) == {"message", "type", "param", "code", "comptroller"}
+
+
+@pytest.mark.parametrize("route", OWN, ids=lambda route: f"{route.method} {route.path}")
+@pytest.mark.parametrize("token", ["", "wrong", ADMIN_TOKEN, f"{ALICE}x"])
+async def test_every_route_of_ones_own_needs_a_virtual_key(node: Opened, route: Route, token: str) -> None:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    reply = await node.client.request(route.method, route.path, headers=headers, json={})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (401, "key_unknown" if token else "key_missing")
+
+
+async def test_what_a_key_asks_about_itself_has_a_rate(node: Opened) -> None:
+    headers = {"authorization": f"Bearer {ALICE}"}
+    codes = [(await node.client.get("/api/v1/me/history", headers=headers)).status_code for _ in range(60)]
+    assert (codes[0], codes[-1]) == (200, 429)
 
 
 async def test_refusals_of_the_token_are_counted(node: Opened) -> None:
@@ -61,6 +76,16 @@ STORY: tuple[tuple[str, str, Any, int], ...] = (
     ("POST", "/sessions/{session}", {"action": "pause", "reason": "look"}, 200),
     ("POST", "/sessions/{session}", {"action": "resume"}, 200),
     ("POST", "/sessions/{session}", {"action": "stop"}, 200),
+    ("POST", "/sessions/{session}/children", {"share": 50, "agent": "searcher"}, 402),
+    ("POST", "/sessions/{session}", {"action": "resume"}, 200),
+    ("POST", "/sessions/{session}/children", {"share": 50, "agent": "searcher", "expires_in_s": 60}, 201),
+    ("POST", "/me/children", {"tokens": 100, "usd": 0.5}, 201),
+    ("POST", "/me/children", {"usd": 0}, 400),
+    ("GET", "/me/history", None, 200),
+    ("GET", "/me/history?by=hour&last=48", None, 200),
+    ("POST", "/me/close", {}, 200),
+    ("POST", "/me/close", {"session": "nothing"}, 404),
+    ("POST", "/sessions/{session}", {"action": "close"}, 200),
     ("GET", "/limits", None, 200),
     ("GET", "/limits?name=user-day", None, 200),
     ("GET", "/limits/user-day", None, 200),
@@ -78,6 +103,7 @@ STORY: tuple[tuple[str, str, Any, int], ...] = (
     ("POST", "/reload", None, 200),
     ("GET", "/keys/nobody", None, 404),
     ("GET", "/sessions/nothing", None, 404),
+    ("POST", "/sessions/nothing/children", {"tokens": 1}, 404),
     ("GET", "/limits/nothing", None, 404),
     ("POST", "/keys", {"name": "alice"}, 400),
     ("POST", "/sessions/{session}", {"action": "pause"}, 400),
@@ -92,7 +118,8 @@ async def test_answers_are_what_the_document_says(node: Opened) -> None:
     alert = (await node.admin("POST", "/api/v1/alerts")).json()["id"]
     told = set()
     for method, path, body, status in STORY:
-        reply = await node.admin(method, f"/api/v1{path.format(session=session, alert=alert)}", body)
+        own = {"authorization": f"Bearer {ALICE}", "x-comptroller-session": "run"} if path.startswith("/me/") else {}
+        reply = await node.admin(method, f"/api/v1{path.format(session=session, alert=alert)}", body, **own)
         assert reply.status_code == status, (method, path, reply.text)
         assert reply.headers["content-type"] == "application/json"
         operation, template = operation_of(document, method, path)
@@ -136,7 +163,7 @@ async def test_the_document_is_sound(node: Opened) -> None:
         (template, operation) for template, methods in document["paths"].items() for operation in methods.values()
     ]
     ids = [operation["operationId"] for _, operation in operations]
-    assert len(set(ids)) == len(ids) == len(API)
+    assert len(set(ids)) == len(ids) == len(DOCUMENTED)
     for template, operation in operations:
         named = [p["name"] for p in operation["parameters"] if p["in"] == "path"]
         assert named == re.findall(r"{(\w+)}", template)
@@ -144,6 +171,8 @@ async def test_the_document_is_sound(node: Opened) -> None:
         assert operation["summary"]
         assert {"default"} < set(operation["responses"])
     assert document["components"]["securitySchemes"]["admin"] == {"type": "http", "scheme": "bearer"}
+    by_key = {template for template, operation in operations if operation.get("security") == [{"key": []}]}
+    assert by_key == {in_document(route) for route in OWN}
 
 
 def walk(value: Any) -> Iterator[tuple[str, Any]]:
@@ -169,7 +198,7 @@ def walk(value: Any) -> Iterator[tuple[str, Any]]:
         ("POST", "/keys/alice", {"action": "promote"}, "action"),
         ("POST", "/keys/alice", {"action": "disable", "user": "eve"}, "user"),
         ("POST", "/keys/alice", {}, "action"),
-        ("POST", "/sessions/ses_1", {"action": "close"}, "action"),
+        ("POST", "/sessions/ses_1", {"action": "archive"}, "action"),
         ("POST", "/sessions/ses_1", {"action": "stop", "reason": "x" * 501}, "reason"),
         ("POST", "/policy/explain", {"subjects": ["user:a"], "action": "portal:keys"}, "action"),
         ("GET", "/usage?sinec=2026-01-01", None, "sinec"),

@@ -149,7 +149,8 @@ CREATE TABLE session_rollups (
     PRIMARY KEY (session_id, attribution_id)
 ) STRICT, WITHOUT ROWID;
 
--- `client` and `agent_part` are pseudonyms of what the client sent.
+-- `client` and `agent_part` are pseudonyms of what the client sent. `ancestors` is a JSON array of ids, the parent first;
+-- `parts` one of [unit, amount], what a child may use at most.
 CREATE TABLE sessions (
     id             TEXT PRIMARY KEY,
     key_id         TEXT NOT NULL,
@@ -160,9 +161,19 @@ CREATE TABLE sessions (
     opened_at_us   INTEGER NOT NULL,
     run_started_us INTEGER NOT NULL,
     last_active_us INTEGER NOT NULL,
-    reason         TEXT NOT NULL
+    reason         TEXT NOT NULL,
+    ancestors      TEXT NOT NULL,
+    parts          TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_by_mark ON sessions (key_id, mark_kind, client, opened_at_us);
+
+-- Every session below another one, `distance` levels; nothing about sessions without a parent.
+CREATE TABLE session_tree (
+    ancestor_id TEXT NOT NULL,
+    session_id  TEXT NOT NULL,
+    distance    INTEGER NOT NULL,
+    PRIMARY KEY (ancestor_id, session_id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE session_opens (
     attribution_id TEXT NOT NULL,
@@ -207,15 +218,20 @@ CREATE TABLE deliveries (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deliveries_due ON deliveries (due_us) WHERE state = 'waiting';
 
--- Sessions with what clients called them, and with the last end of a call as their last activity.
+-- Sessions with what clients called them, and with the last end of a call, of a descendant too, as their last activity.
 CREATE VIEW sessions_shown AS
 SELECT
     s.id, s.key_id, s.mark_kind, coalesce(client.name, s.client) AS client_id, coalesce(part.name, s.agent_part) AS agent_part,
     s.state, s.opened_at_us, s.run_started_us,
     max(
-        s.last_active_us, coalesce((SELECT max(r.last_at_us) FROM session_rollups AS r WHERE r.session_id = s.id), 0)
+        s.last_active_us, coalesce((SELECT max(r.last_at_us) FROM session_rollups AS r WHERE r.session_id = s.id), 0),
+        coalesce((
+            SELECT max(r.last_at_us)
+            FROM session_tree AS t CROSS JOIN session_rollups AS r ON r.session_id = t.session_id
+            WHERE t.ancestor_id = s.id
+        ), 0)
     ) AS last_active_us,
-    s.reason, s.client
+    s.reason, s.ancestors, s.parts, s.client
 FROM sessions AS s
 LEFT JOIN names AS client ON client.id = s.client
 LEFT JOIN names AS part ON part.id = s.agent_part;
@@ -253,6 +269,10 @@ SELECT
     sum(reasoning_tokens) AS reasoning_tokens
 FROM countable
 GROUP BY 1, 2;
+
+CREATE VIEW counted_session_tree AS
+SELECT a.value AS ancestor_id, s.id AS session_id, a.key + 1 AS distance
+FROM sessions AS s CROSS JOIN json_each(CASE WHEN json_valid(s.ancestors) THEN s.ancestors ELSE '[]' END) AS a;
 
 -- One row put in here is one batch. Every column but the first six is a JSON array of rows, or null.
 CREATE VIEW intake AS
@@ -395,11 +415,12 @@ BEGIN
         reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
 
     INSERT INTO sessions (
-        id, key_id, mark_kind, client, agent_part, state, opened_at_us, run_started_us, last_active_us, reason
+        id, key_id, mark_kind, client, agent_part, state, opened_at_us, run_started_us, last_active_us, reason,
+        ancestors, parts
     )
     SELECT
         value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-        value ->> 8, value ->> 9
+        value ->> 8, value ->> 9, value -> 10, value -> 11
     FROM json_each(NEW.sessions) WHERE TRUE
     ON CONFLICT DO UPDATE SET
         agent_part = excluded.agent_part,
@@ -407,6 +428,12 @@ BEGIN
         run_started_us = excluded.run_started_us,
         last_active_us = max(last_active_us, excluded.last_active_us),
         reason = excluded.reason;
+
+    INSERT INTO session_tree (ancestor_id, session_id, distance)
+    SELECT a.value, s.value ->> 0, a.key + 1
+    FROM json_each(NEW.sessions) AS s CROSS JOIN json_each(s.value, '$[10]') AS a
+    WHERE TRUE
+    ON CONFLICT DO NOTHING;
 
     INSERT INTO session_opens (attribution_id, at_us, session_id)
     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.session_opens);

@@ -1,0 +1,95 @@
+"""The session that a call's mark leads to. A child is reached only with its signed token (rule 16): the signature and
+whom it is for are checked before anything is looked up."""
+
+from dataclasses import replace
+
+from gateway.core.call import Caller
+from gateway.core.child_token import TokenExpired, TokenRefused, read_token
+from gateway.core.denial import Code, Denial, Refused
+from gateway.core.identity import KeyState, VirtualKey
+from gateway.core.session import CHILD, Continuation, Session, SessionMark, SessionState, continue_session
+from gateway.pipeline.plane import Plane
+from gateway.pipeline.sessions import LiveSession
+
+SESSION_HEADER = "x-comptroller-session"
+
+
+async def session_of(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSession:
+    """Raises Refused and BooksUnavailable."""
+    if mark.kind == CHILD:
+        return await _child(plane, caller, mark.client_id)
+    return await plane.sessions.resolve(caller.key_id, mark, plane.catalog.sessions, plane.clock.now_us())
+
+
+def refuse_fan_out(plane: Plane, parent: LiveSession, stored: list[Session]) -> None:
+    """Raises Refused if the parent has all the children open that it may have. `stored` = those below it as the books
+    have them; those in memory are known better, so two who open one at the same time see each other."""
+    rules, now_us = plane.catalog.sessions, plane.clock.now_us()
+    children = {each.id: each for each in stored if each.parent_id == parent.id}
+    busy = set()
+    for live in parent.children.values():
+        children[live.id] = live.session
+        if live.in_flight:
+            busy.add(live.id)
+    since_us = now_us - int(rules.idle_timeout_s * 1_000_000)
+    open_now = sum(_counts_as_open(each, since_us) or each.id in busy for each in children.values())
+    if open_now >= rules.children_max:
+        text = (
+            f"This session has {open_now} child sessions open, and {rules.children_max} are allowed at once. "
+            "Close one of them (session_close) or do the work here."
+        )
+        raise Refused(Denial(Code.SESSION_LIMIT, text))
+
+
+def _counts_as_open(session: Session, since_us: int) -> bool:
+    if session.state is SessionState.PAUSED:
+        return True
+    return session.state is SessionState.OPEN and session.last_active_us >= since_us
+
+
+async def _child(plane: Plane, caller: Caller, token: str) -> LiveSession:
+    now_us = plane.clock.now_us()
+    try:
+        claims = read_token(plane.child_key, token, key_id=caller.key_id, agent=caller.key.agent, now_us=now_us)
+    except TokenExpired as error:
+        text = "The time of this child session is over. Have its parent open a new one."
+        raise Refused(Denial(Code.SESSION_EXPIRED, text, field=SESSION_HEADER)) from error
+    except TokenRefused as error:
+        raise Refused(_refused(str(error))) from error
+    if not _in_force(plane.keys.get(claims.key_id), now_us):
+        text = "The key that opened this child session is no longer in force. Make no calls in it."
+        raise Refused(Denial(Code.SESSION_STOPPED, text, field=SESSION_HEADER))
+    live = await plane.sessions.by_id(claims.session_id)
+    if live is None or not live.above or live.session.key_id != claims.key_id:
+        raise Refused(_refused("this child session is not known here"))
+    return await go_on_in_child(plane, live)
+
+
+async def go_on_in_child(plane: Plane, live: LiveSession) -> LiveSession:
+    """The child, open again where it was idle. Raises Refused if its time or its parent's room for children is over."""
+    rules, now_us = plane.catalog.sessions, plane.clock.now_us()
+    if live.session.state is not SessionState.OPEN:
+        return live  # whatever it is instead refuses the call, with its reason
+    continuation = continue_session(live.session, rules, now_us, in_flight=live.in_flight)
+    if continuation is Continuation.REOPENS:
+        stored = await plane.books.descendants(live.above[0].id)
+        continuation = continue_session(live.session, rules, now_us, in_flight=live.in_flight)
+        if continuation is Continuation.REOPENS:  # nobody else did it meanwhile
+            refuse_fan_out(plane, live.above[0], stored)
+            live.session = replace(live.session, run_started_us=now_us, last_active_us=now_us)
+            live.pending = live.pending or "reopened"
+            return live
+    if continuation is Continuation.GOES_ON:
+        return live
+    text = f"Child session {live.id} has run for its whole wall time. Have its parent open a new one."
+    raise Refused(Denial(Code.SESSION_EXPIRED, text))
+
+
+def _in_force(key: VirtualKey | None, now_us: int) -> bool:
+    if key is None or key.state is not KeyState.ACTIVE:
+        return False
+    return key.expires_at_us is None or now_us < key.expires_at_us
+
+
+def _refused(why: str) -> Denial:
+    return Denial(Code.REQUEST_MALFORMED, f"The session is refused: {why}.", field=SESSION_HEADER)
