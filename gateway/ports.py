@@ -14,6 +14,7 @@ from gateway.core.catalog import Deployment, PricedRates
 from gateway.core.condition_context import PolicyContext
 from gateway.core.decision import CallDecision, Decision
 from gateway.core.hold import Binding, CounterView, Hold, Summary
+from gateway.core.idempotency import EarlierCall, KeyUsed
 from gateway.core.identity import VirtualKey
 from gateway.core.ledger import Amounts, Entry
 from gateway.core.limit import Limit
@@ -43,7 +44,7 @@ class BooksUnavailable(Exception):
 class Books(Protocol):
     """The write side of the ledger, and the reads that must see everything written before them."""
 
-    async def commit(self, *entries: Entry) -> None:
+    async def commit(self, *entries: Entry | KeyUsed) -> None:
         """Durable, all or none, when this returns. Raises BooksUnavailable: then nothing of it was written.
 
         A caller that is cancelled while waiting must assume that the entries were written.
@@ -280,3 +281,10 @@ class Outbox(Protocol):
     async def tidy(self, channels: Sequence[str], before_us: int, rows_max: int) -> int:
         """Gives up what waits for a channel that is none of these, and drops alerts raised before that time or beyond
         so many rows, oldest first, unless they still wait. Returns how many were dropped."""
+
+
+class MadeCalls(Protocol):
+    """What the books remember of Idempotency-Keys. Raises BooksUnavailable."""
+
+    async def find(self, key_id: str, key_digest: str, since_us: int) -> EarlierCall | None:
+        """The latest call made with this key after that time."""

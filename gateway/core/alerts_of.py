@@ -20,6 +20,8 @@ _OF_CALLERS: Final = frozenset(
         Code.MODEL_UNKNOWN,
         Code.SESSION_PAUSED,
         Code.SESSION_STOPPED,
+        Code.IDEMPOTENCY_MISMATCH,
+        Code.IDEMPOTENCY_REPLY_GONE,
     }
 )
 """Denials that a caller brings about alone, or that an alert told of when they began."""

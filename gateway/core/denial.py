@@ -42,6 +42,8 @@ class Code(StrEnum):
     UPSTREAM_INVALID = "upstream_invalid"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
     OVERLOADED = "overloaded"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    IDEMPOTENCY_REPLY_GONE = "idempotency_reply_gone"
     ROUTE_UNKNOWN = "route_unknown"
 
 

@@ -5,6 +5,7 @@ This file holds every branch of the line; the stations hold none of each other's
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -14,6 +15,7 @@ from gateway.core.call import Arrival, Caller, Kind
 from gateway.core.catalog import Model
 from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.denial import Code, Denial, Refused
+from gateway.core.idempotency import HEADER
 from gateway.core.ledger import Outcome
 from gateway.core.loop import LoopAction, Repetition
 from gateway.core.model_ask import ModelAsk
@@ -36,6 +38,7 @@ from gateway.pipeline.authorize import (
 from gateway.pipeline.child_session import session_of
 from gateway.pipeline.denied import LoopRefused, Trail, denied, refuse_at_the_door
 from gateway.pipeline.forward import Sent, UpstreamSaidNo, forward_model, forward_unless_left, upstream_denial
+from gateway.pipeline.idempotent import once
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.read_openai import (
     canonical_tools,
@@ -66,7 +69,10 @@ async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind)
     trail = Trail(plane.ids.new("call"), kind.value, caller)
     await refuse_at_the_door(plane, trail)
     try:
-        return await _line(plane, caller, arrival, kind, trail)
+        if HEADER not in arrival.headers:
+            return await _line(plane, caller, arrival, kind, trail)
+        line = partial(_line, plane, caller, arrival, kind, trail)
+        return await once(plane, caller.key_id, arrival.headers, (kind.value, arrival.body), trail.call_id, line)
     except Refused as refused:
         raise await denied(plane, trail, refused) from refused
     except BooksUnavailable as error:

@@ -11,8 +11,9 @@ from gateway.pipeline.background import Background
 from gateway.pipeline.capacity import Capacity
 from gateway.pipeline.keys import KeyRing
 from gateway.pipeline.refusals import RefusalMeter
+from gateway.pipeline.replays import Replays
 from gateway.pipeline.sessions import SessionRegistry
-from gateway.ports import Alerts, Books, Clock, Ids, Limiter, Policy, Prices, Provider, Telemetry, Tokens
+from gateway.ports import Alerts, Books, Clock, Ids, Limiter, MadeCalls, Policy, Prices, Provider, Telemetry, Tokens
 
 TOOL_FORMS_KEPT = 20_000
 
@@ -38,6 +39,8 @@ class Plane:
     ids: Ids
     pace: Pace
     background: Background
+    replays: Replays
+    made_calls: MadeCalls
     tool_names: ToolNames
     digest_key: bytes
     child_key: bytes

@@ -12,6 +12,7 @@ from gateway.core.catalog import OUTPUT_TOKENS_ASSUMED, PricedRates
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import counted_bound, delta_bound, token_factor
 from gateway.core.hold import Binding, Hold
+from gateway.core.idempotency import KeyUsed
 from gateway.core.ledger import Amounts, CallVoided, Entry, HoldPlaced, SessionChanged
 from gateway.core.limit import METERED_UNITS, Action
 from gateway.core.model_ask import ModelAsk
@@ -100,7 +101,9 @@ async def refuse_what_no_wait_cures(plane: Plane, live: LiveSession, ask: ModelA
 
 async def commit_hold(plane: Plane, live: LiveSession, hold: Hold, placed: HoldPlaced) -> None:
     """Makes a hold durable, with the opening of its session; gives it back and refuses if it cannot be written."""
-    entries: list[Entry] = []
+    entries: list[Entry | KeyUsed] = []
+    if (used := plane.replays.claims.pop(hold.call_id, None)) is not None:
+        entries.append(used)
     action, live.pending = live.pending, None
     if action is not None:
         entries.append(SessionChanged(placed.at_us, live.session, action, "caller", hold.attribution))

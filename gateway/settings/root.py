@@ -13,6 +13,7 @@ from gateway.settings.server import (
     Admin,
     Counters,
     Estimates,
+    Idempotency,
     Policy,
     Server,
     Sizes,
@@ -46,6 +47,7 @@ class Settings(Section):
     limits: Items[Limit] = setting((), "Every limit that matches a call binds it.")
     sessions: Sessions = section(Sessions, "Runs of agents.")
     loops: Loops = section(Loops, "When a session is taken to run in circles.")
+    idempotency: Idempotency = section(Idempotency, "Requests with an Idempotency-Key.")
     alerts: Alerts = section(Alerts, "What operators are told, and how.")
     capacity: Capacity = section(Capacity, "What providers can take, shared out among tenants.")
     tools: Tools = section(Tools, "Tools that model calls declare.")

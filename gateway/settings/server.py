@@ -113,6 +113,12 @@ class Sizes(Section):
     reply_max: Bytes = setting("64MiB", "Largest reply of a provider that is not a stream.")
 
 
+class Idempotency(Section):
+    kept_for_s: Seconds = setting("24h", "How long a key is remembered, and its reply at most.", alias="kept_for")
+    memory_max: Bytes = setting("64MiB", "Memory for replies; the oldest leave first. A restart forgets them all.")
+    reply_max: Bytes = setting("4MiB", "Largest reply that is kept.")
+
+
 class Estimates(Section):
     """What a call is taken to cost before it is sent (rules 3-5)."""
 

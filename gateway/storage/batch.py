@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from gateway.core.audit import Head, Segment, head_mac, link, segment_seal
+from gateway.core.idempotency import KeyUsed
 from gateway.core.ledger import (
     AdminChanged,
     Amounts,
@@ -61,7 +62,7 @@ class NameErased:
     ids: tuple[str, ...]
 
 
-Written = Entry | OutboxEntry | MetaSaved | OrphanSettled | NameErased
+Written = Entry | OutboxEntry | KeyUsed | MetaSaved | OrphanSettled | NameErased
 
 
 class OpenCall(NamedTuple):
@@ -128,6 +129,7 @@ class Batch:
             AlertRaised: self._raise_alert,
             AlertCounted: self._count_alert,
             DeliveryTried: self._deliver,
+            KeyUsed: self._use_key,
         }
 
     @property
@@ -188,6 +190,7 @@ class Batch:
             _json(rows.get("alerts")),
             _json(rows.get("alert_counts")),
             _json(rows.get("deliveries")),
+            _json(rows.get("idempotency")),
         )
 
     def _write(self, at_us: int, kind: str, subject: str, doc: str) -> int:
@@ -336,6 +339,9 @@ class Batch:
     def _deliver(self, entry: DeliveryTried) -> None:
         outcome = (entry.state, entry.attempts, entry.due_us, entry.error)
         self._row("deliveries", (entry.alert_id, entry.channel, *outcome))
+
+    def _use_key(self, entry: KeyUsed) -> None:
+        self._row("idempotency", (entry.key_id, entry.key_digest, entry.body_digest, entry.call_id, entry.at_us))
 
     def _erase(self, entry: NameErased) -> None:
         doc = {"action": "name.erase", "actor": self._pseudonyms.hide(entry.actor, None, self._names)}

@@ -11,6 +11,7 @@ import aiosqlite
 import orjson
 
 from gateway.core.attribution import Attribution
+from gateway.core.idempotency import KeyUsed
 from gateway.core.identity import VirtualKey
 from gateway.core.ledger import Entry
 from gateway.core.outbox import OutboxEntry
@@ -19,6 +20,7 @@ from gateway.core.session import Session
 from gateway.storage import database, stored
 from gateway.storage.batch import MetaSaved, NameErased
 from gateway.storage.files import BooksRefused, FileLock, install_key, prepare_directory
+from gateway.storage.made_calls import SqliteMadeCalls
 from gateway.storage.outbox import SqliteOutbox
 from gateway.storage.pseudonyms import PSEUDONYM, Pseudonyms, Terms, reveal
 from gateway.storage.recovery import recover
@@ -45,6 +47,7 @@ class SqliteBooks:
     ) -> None:
         self.reports = reports
         self.outbox = SqliteOutbox(writer)
+        self.made_calls = SqliteMadeCalls(writer)
         self.install_key = install_key
         self.orphans = orphans
         self._lock = lock
@@ -92,7 +95,7 @@ class SqliteBooks:
             await self._connection.close()
             self._lock.release()
 
-    async def commit(self, *entries: Entry) -> None:
+    async def commit(self, *entries: Entry | KeyUsed) -> None:
         await self._writer.commit(entries)
 
     def post(self, *entries: Entry | OutboxEntry) -> None:

@@ -6,12 +6,14 @@ OpenAPI document shows of it.
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
 from gateway.core.denial import Code, Denial, Refused, time_shown
+from gateway.core.idempotency import HEADER
 from gateway.core.identity import ABSENT, KeyState
 from gateway.core.report import AuditSearch
 from gateway.core.session import SessionState
@@ -23,6 +25,7 @@ from gateway.management.keys import NewKey, key_object
 from gateway.management.policies import Question
 from gateway.management.refused import ManagementRefused, Unknown
 from gateway.pipeline.answer import Answer, Whole
+from gateway.pipeline.idempotent import once
 from gateway.pipeline.reserve import books_unavailable
 from gateway.ports import BooksUnavailable
 from gateway.web import admin_answers as answers
@@ -33,6 +36,8 @@ from gateway.web.face import Face, Handler
 from gateway.web.health import require_admin
 
 M = TypeVar("M", bound=BaseModel)
+ADMIN = ":admin"
+"""In place of the id of a virtual key, which begins otherwise."""
 _ACTOR = re.compile(r"[\x21-\x7e]{1,64}")
 _KEY_STATES: Final = {"enable": KeyState.ACTIVE, "disable": KeyState.DISABLED, "revoke": KeyState.REVOKED}
 _SESSION_STATES: Final = {
@@ -47,7 +52,9 @@ def admin(handler: Handler) -> Handler:
 
     async def guarded(face: Face, request: Request) -> Answer:
         require_admin(face, request)
-        return await answering(face, request)
+        if request.method == "GET" or HEADER not in request.headers:
+            return await answering(face, request)
+        return await _once(face, request, answering)
 
     answering = managed(handler)
     return guarded
@@ -67,6 +74,25 @@ def managed(handler: Handler) -> Handler:
             raise Refused(books_unavailable()) from error
 
     return answering
+
+
+async def _once(face: Face, request: Request, answered: Handler) -> Answer:
+    """A change with an Idempotency-Key: made once; its answer is kept in memory only."""
+    content = await request.read_body()
+
+    async def read_again() -> bytes:
+        return content
+
+    try:
+        body = parse_json(content) if content else None
+    except JsonRefused:
+        body = content.decode("utf-8", "surrogateescape")
+    asked = (f"{request.method} {request.path}?{request.raw_query!r}", body)
+    call = partial(answered, face, request._replace(read_body=read_again))
+    try:
+        return await once(face.plane, ADMIN, request.headers, asked, face.plane.ids.new("write"), call)
+    except BooksUnavailable as error:
+        raise Refused(books_unavailable()) from error
 
 
 async def list_keys(face: Face, request: Request) -> Answer:

@@ -44,6 +44,8 @@ STATUS: Final[Mapping[Code, int]] = {
     Code.UPSTREAM_INVALID: 502,
     Code.LEDGER_UNAVAILABLE: 503,
     Code.OVERLOADED: 503,
+    Code.IDEMPOTENCY_MISMATCH: 422,
+    Code.IDEMPOTENCY_REPLY_GONE: 409,
     Code.ROUTE_UNKNOWN: 404,
 }  # fmt: skip
 

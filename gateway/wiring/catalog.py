@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.core.attribution import OPENER
 from gateway.core.catalog import Catalog, Deployment, EstimateRules, Model
+from gateway.core.idempotency import ReplayRules
 from gateway.core.identity import (
     ABSENT,
     Attributes,
@@ -64,6 +65,11 @@ def catalog_of(settings: Settings, revision: int) -> Catalog:
         tool_prices={name: server.price_usd_micros_per_call for name, server in settings.mcp.servers.items()},
         revision=revision,
     )
+
+
+def replay_rules(settings: Settings) -> ReplayRules:
+    kept = settings.idempotency
+    return ReplayRules(int(kept.kept_for_s * 1_000_000), kept.memory_max, kept.reply_max)
 
 
 def declared_keys(settings: Settings, digest_of: Callable[[str], str], now_us: int) -> list[VirtualKey]:

@@ -64,7 +64,7 @@ class Housekeeper:
                 if tick % SPEND_EVERY == 0:
                     await self._spend.look(self._node.loaded.settings.alerts.anomaly.rules(), self._now_us())
                 if tick % TIDY_EVERY == 1:
-                    await self._tidy_alerts()
+                    await self._tidy()
             except Exception as error:  # noqa: BLE001 - housekeeping goes on whatever one turn of it met
                 self._node.incident(error)
 
@@ -147,10 +147,11 @@ class Housekeeper:
         else:
             node.plane.alerts.post(alert)
 
-    async def _tidy_alerts(self) -> None:
+    async def _tidy(self) -> None:
         alerting, kept_s = self._node.alerting, self._node.loaded.settings.alerts.kept_for_s
         before_us = self._now_us() - int(kept_s * 1_000_000)
         await self._node.books.outbox.tidy(alerting.sender.channels, before_us, ALERT_ROWS_MAX)
+        await self._node.books.made_calls.forget(self._now_us() - self._node.plane.replays.rules.kept_for_us)
 
     def _sweep(self) -> None:
         node, plane = self._node, self._node.plane
@@ -158,6 +159,7 @@ class Housekeeper:
         plane.sessions.sweep(plane.catalog.sessions, now_us)
         node.limiter.sweep(now_us, COUNTER_IDLE_US)
         plane.refusals.flush(now_us)
+        plane.replays.sweep(now_us)
         node.alerting.desk.flush(now_us)
         node.metrics.sessions.set(plane.sessions.counts()["sessions"])
         node.metrics.counters.set(len(node.limiter.views(now_us)))

@@ -27,6 +27,7 @@ from gateway.pipeline.capacity import Capacity
 from gateway.pipeline.keys import KeyRing
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.refusals import RefusalMeter
+from gateway.pipeline.replays import Replays
 from gateway.pipeline.sessions import SessionRegistry
 from gateway.policy.engine import PolicyEngine
 from gateway.policy.source import PolicySource
@@ -47,7 +48,7 @@ from gateway.upstream.provider import HttpProvider
 from gateway.upstream.simulated import SimulatedUpstream
 from gateway.wiring.alerting import Alerting, channels_of
 from gateway.wiring.capacity import capacity_rules
-from gateway.wiring.catalog import OWN_NAME, catalog_of, declared_keys, key_limits
+from gateway.wiring.catalog import OWN_NAME, catalog_of, declared_keys, key_limits, replay_rules
 from gateway.wiring.governance import PlaneGovernance
 from gateway.wiring.mcp import front_of
 from gateway.wiring.prices import DeploymentPrices
@@ -193,6 +194,8 @@ async def _node_on(
         ids=ids,
         pace=Pace(),
         background=Background(),
+        replays=Replays(replay_rules(settings)),
+        made_calls=books.made_calls,
         tool_names=ToolNames(OWN_TOOL_NAMES, (OWN_NAME,)),
         own_tools=OWN_TOOL_NAMES,
         digest_key=books.install_key[:16],
@@ -315,6 +318,7 @@ async def swap(node: Node, loaded: Loaded, policy: PolicyEngine, channels: list[
     plane.policy = node.policy = policy
     plane.policy_zone = ZoneInfo(settings.policy.timezone)
     plane.capacity.configure(capacity_rules(settings))
+    plane.replays.rules = replay_rules(settings)
     node.loaded = loaded
     if settings.admin.token is not None:
         node.admin_digest = node.digest_of(settings.admin.token.reveal())

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from gateway.core.attribution import Attribution
+from gateway.core.idempotency import KeyUsed
 from gateway.core.identity import VirtualKey
 from gateway.core.ledger import Amounts, CallSettled, Entry, Outcome, SessionChanged
 from gateway.core.outbox import OutboxEntry
@@ -45,7 +46,7 @@ class ListedBooks:
     come when `answer` is called."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry | OutboxEntry] = []
+        self.entries: list[Entry | OutboxEntry | KeyUsed] = []
         self.ancestors: dict[str, tuple[str, ...]] = {}
         self.asked = 0
         self.behind = False
@@ -64,7 +65,7 @@ class ListedBooks:
     def slow(self) -> bool:
         return self._held_back is not None
 
-    async def commit(self, *entries: Entry) -> None:
+    async def commit(self, *entries: Entry | KeyUsed) -> None:
         if self.broken:
             raise BooksUnavailable("broken")
         self.entries += entries

@@ -195,6 +195,17 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Which call was made with an Idempotency-Key, by digests; written with its hold. Rows leave when they are old.
+CREATE TABLE idempotency (
+    key_id      TEXT NOT NULL,
+    key_digest  TEXT NOT NULL,
+    body_digest TEXT NOT NULL,
+    call_id     TEXT NOT NULL,
+    at_us       INTEGER NOT NULL,
+    PRIMARY KEY (key_id, key_digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_by_time ON idempotency (at_us);
+
 -- Alerts on their way out. Not chained; names stand in them as pseudonyms; rows leave when they are old.
 CREATE TABLE alerts (
     id         TEXT PRIMARY KEY,
@@ -280,7 +291,7 @@ SELECT
     0 AS previous_seq, '' AS previous_hash, 0 AS seq, '' AS hash, '' AS mac, '' AS segment,
     '' AS segments_opened, '' AS segments_sealed, '' AS journal, '' AS attributions, '' AS names, '' AS held, '' AS raised,
     '' AS ended, '' AS denied, '' AS counted, '' AS sessions, '' AS session_opens, '' AS keys, '' AS meta,
-    '' AS alerts, '' AS alert_counts, '' AS deliveries
+    '' AS alerts, '' AS alert_counts, '' AS deliveries, '' AS idempotency
 WHERE FALSE;
 
 CREATE TRIGGER intake_is_booked INSTEAD OF INSERT ON intake
@@ -478,6 +489,12 @@ BEGIN
     UPDATE alerts SET count = c.value ->> 1, last_at_us = c.value ->> 2
     FROM json_each(NEW.alert_counts) AS c
     WHERE alerts.id = c.value ->> 0;
+
+    INSERT INTO idempotency (key_id, key_digest, body_digest, call_id, at_us)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+    FROM json_each(NEW.idempotency) WHERE TRUE
+    ON CONFLICT DO UPDATE SET
+        body_digest = excluded.body_digest, call_id = excluded.call_id, at_us = excluded.at_us;
 
     UPDATE deliveries
     SET state = d.value ->> 2, attempts = d.value ->> 3, due_us = d.value ->> 4, error = d.value ->> 5
