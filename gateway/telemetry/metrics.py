@@ -99,6 +99,10 @@ class Calls(Collector):
         sums.add(record)
         self._ours.add(record.ours_us)
 
+    def denied(self, code: str) -> int:
+        """How many calls were refused with this code, of all kinds."""
+        return sum(count for by, count in self._denials.items() if by[1] == code)
+
     def collect(self) -> Iterator[Metric]:
         calls = CounterMetricFamily("comptroller_calls", "Calls by outcome", labels=(*BY, "outcome"))
         tokens = CounterMetricFamily("comptroller_tokens", "Tokens booked", labels=(*BY, "direction"))

@@ -8,6 +8,7 @@ import asyncio
 from pathlib import Path
 
 from gateway.core.alerts_of import ledger_alert, reload_alert
+from gateway.core.denial import Code
 from gateway.core.identity import KeyState
 from gateway.core.outbox import RaisedAlert
 from gateway.core.tool_name import SEPARATOR, ToolNames
@@ -43,6 +44,7 @@ class Housekeeper:
         self._tools: frozenset[str] = frozenset()
         self._spend = SpendWatch(node.plane.alerts, node.books.reports)
         self._behind = False
+        self._unwritten = 0
 
     async def run(self) -> None:
         tick = 0
@@ -136,7 +138,10 @@ class Housekeeper:
 
     def _ledger(self) -> None:
         """Trouble with the books is told past them, its end through them."""
-        node, behind = self._node, self._node.books.behind
+        node = self._node
+        refused = node.metrics.calls.denied(Code.LEDGER_UNAVAILABLE)
+        behind = node.books.behind or refused > self._unwritten
+        self._unwritten = refused
         if behind == self._behind:
             return
         self._behind = behind

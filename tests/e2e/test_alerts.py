@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import resource
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -210,6 +212,21 @@ def test_reloads_that_are_refused_and_sessions_that_are_stopped_are_told(start, 
     gateway.cli("sessions", "stop", session["id"])
     (stopped,) = eventually(lambda: receiver.alerts("session_stopped"), what="the stop")
     assert stopped["data"]["facts"]["session"] == session["id"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prlimit is a call of Linux")
+def test_trouble_with_the_books_is_told_past_them_and_its_end_through_them(start, receiver):
+    gateway = start(alerts=hooked(receiver))
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
+    with sdk(gateway, max_retries=0) as client, pytest.raises(APIStatusError) as refused:
+        client.chat.completions.create(**ask())
+    assert refused.value.status_code == 503
+    (trouble,) = eventually(lambda: receiver.alerts("ledger_trouble"), timeout_s=25, what="the trouble")
+    assert (trouble["data"]["severity"], trouble["data"]["facts"]) == ("critical", {"behind": True})
+    resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, unlimited)
+    told = eventually(lambda: all_of if len(all_of := receiver.alerts("ledger_trouble")) == 2 else None, timeout_s=30)
+    assert told[1]["data"]["facts"] == {"behind": False}
 
 
 def test_a_reload_takes_up_new_ways_out_and_gives_up_none_of_the_old(start, receiver):
