@@ -64,19 +64,25 @@ def verified(request: dict[str, object]) -> None:
     assert headers["webhook-id"] == json.loads(body)["data"]["id"]
 
 
-def test_a_denial_is_told_signed_and_a_flood_of_it_is_one_more(start, receiver):
+def test_a_denial_is_told_signed_and_a_flood_of_it_is_summed(start, receiver):
+    """One at once, then one for each second that the flood lasts, however slow this machine is; none is lost."""
     gateway = start(limits=SPENT, alerts=hooked(receiver))
     refused(gateway, 20)
-    first, summed = eventually(lambda: found if len(found := receiver.alerts("denials")) == 2 else None, what="two")
-    assert (first["data"]["count"], summed["data"]["count"]) == (1, 19)
-    assert first["data"]["subject"] == "agent:reviewer"
-    assert first["data"]["facts"]["limit"] == "tiny"
-    assert first["data"]["facts"]["code"] == "session_budget_exhausted"
-    assert first["data"]["id"] != summed["data"]["id"]
+
+    def all_told() -> list[dict[str, object]] | None:
+        found = [alert["data"] for alert in receiver.alerts("denials")]
+        return found if sum(each["count"] for each in found) == 20 else None
+
+    first, *summed = eventually(all_told, what="all twenty")
+    assert first["count"] == 1
+    assert 1 <= len(summed) < 10
+    assert first["subject"] == "agent:reviewer"
+    assert first["facts"]["limit"] == "tiny"
+    assert first["facts"]["code"] == "session_budget_exhausted"
     for request in receiver.requests():
         verified(request)
-    listed = eventually(lambda: listed_sent(gateway, 2), what="both written down as sent")
-    assert {each["id"] for each in listed} == {first["data"]["id"], summed["data"]["id"]}
+    listed = eventually(lambda: listed_sent(gateway, 1 + len(summed)), what="all written down as sent")
+    assert {each["id"] for each in listed} == {each["id"] for each in (first, *summed)}
 
 
 def listed_sent(gateway: GatewayProcess, count: int) -> list[dict[str, object]] | None:
