@@ -11,7 +11,8 @@ from gateway.core.ledger import (
     Outcome,
     SessionChanged,
 )
-from gateway.core.session import Session, SessionMark, SessionState
+from gateway.core.limit import Unit
+from gateway.core.session import CHILD, Part, Session, SessionMark, SessionState
 from gateway.core.usage import Usage
 
 SECOND_US = 1_000_000
@@ -124,6 +125,13 @@ def session(
 ) -> Session:
     mark = SessionMark("header", client_id) if client_id else SessionMark("implicit")
     return Session(session_id, key_id, mark, SessionState.OPEN, at_us, at_us, at_us)
+
+
+def child_session(session_id: str, *ancestors: str, tokens: int = 100, at_us: int = MIDNIGHT_US) -> Session:
+    """`ancestors`: the parent first."""
+    parts = (Part(Unit.TOKENS, tokens), Part(Unit.USD, 5))
+    mark = SessionMark(CHILD)
+    return Session(session_id, "key_1", mark, SessionState.OPEN, at_us, at_us, at_us, "", ancestors, parts)
 
 
 def opened(live: Session, attribution: Attribution = ALICE) -> SessionChanged:

@@ -13,12 +13,12 @@ from gateway.core.ledger import CallVoided, Refusals
 from gateway.core.report import Verification
 from gateway.storage.books import SqliteBooks
 from gateway.storage.reports import SqliteReports
-from tests.storage.entries import ALICE, BOB, MIDNIGHT_US, denied, opened, placed, session, settled
+from tests.storage.entries import ALICE, BOB, MIDNIGHT_US, child_session, denied, opened, placed, session, settled
 
 
 @pytest.fixture
 async def path(tmp_path: Path) -> Path:
-    """Three segments: nine calls in all states, sessions, refusals."""
+    """Three segments: nine calls in all states, sessions and a tree of them, refusals."""
     path = tmp_path / "books.db"
     for life in range(3):
         books = await SqliteBooks.open(path, node="local", now_us=MIDNIGHT_US)
@@ -26,6 +26,10 @@ async def path(tmp_path: Path) -> Path:
         hold, void = placed(f"call_{life}_settled"), placed(f"call_{life}_voided", BOB)
         await books.commit(hold, void, denied(f"call_{life}_denied"))
         await books.commit(settled(hold), CallVoided(void.call_id, MIDNIGHT_US + 5, "refused", 502))
+        if life == 2:
+            await books.commit(
+                opened(child_session("ses_c", "ses_2")), opened(child_session("ses_g", "ses_c", "ses_2"))
+            )
         await books.commit(Refusals(MIDNIGHT_US, "key_unknown", "10.0.0.0/24", life + 1))
         await books.close()
     return path
@@ -96,6 +100,16 @@ EDITS = {
     "a rollup more": "INSERT INTO rollups SELECT 'f', 900, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0",
     "a session's sum": "UPDATE session_rollups SET input_tokens = 0",
     "a session opened less": "DELETE FROM session_opens WHERE session_id = 'ses_1'",
+    "a child of nobody": "DELETE FROM session_tree WHERE session_id = 'ses_c'",
+    "a grandchild of its parent only": "DELETE FROM session_tree WHERE session_id = 'ses_g' AND distance = 2",
+    "a child more": "INSERT INTO session_tree VALUES ('ses_0', 'ses_1', 1)",
+    "a child of another": (
+        "UPDATE session_tree SET ancestor_id = 'ses_0' WHERE ancestor_id = 'ses_2';"
+        "UPDATE sessions SET ancestors = replace(ancestors, 'ses_2', 'ses_0')"
+    ),
+    "a larger part": "UPDATE sessions SET parts = replace(parts, '100', '900') WHERE id = 'ses_c'",
+    "no part": "UPDATE sessions SET parts = '[]' WHERE id = 'ses_c'",
+    "a session less": "DELETE FROM sessions WHERE id = 'ses_1'",
     "an attribution": "UPDATE attributions SET doc = replace(doc, 'gpt-5-mini', 'coder')",
     "an attribution that is no JSON": "UPDATE attributions SET doc = '['",
     "a term": "UPDATE attribution_terms SET value = 'other' WHERE kind = 'model'",
@@ -105,7 +119,8 @@ EDITS = {
 @pytest.mark.parametrize("edit", EDITS)
 async def test_edits_of_the_file_are_found(path: Path, editor: sqlite3.Connection, edit: str) -> None:
     changes = editor.total_changes
-    editor.execute(EDITS[edit])
+    for statement in EDITS[edit].split(";"):
+        editor.execute(statement)
     assert editor.total_changes > changes, "this edit changes nothing"
     assert (await verified(path)).faults != ()
 

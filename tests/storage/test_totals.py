@@ -26,6 +26,7 @@ from tests.storage.entries import (
     POSTED,
     QUARTER_US,
     SECOND_US,
+    child_session,
     denied,
     opened,
     placed,
@@ -236,6 +237,32 @@ async def test_opened_sessions_are_counted(
     ask_of_others = replace(ask, terms=books.recorded_terms(BOB, ("app",)))
     ours, theirs = await books.totals([ask, ask_of_others])
     assert (ours.sessions_opened, theirs.sessions_opened) == (opened_in_it, 0)
+
+
+async def test_rule_16_a_sum_of_a_session_is_one_of_its_tree(books: SqliteBooks) -> None:
+    tree = {"ses_1": (), "ses_c": ("ses_1",), "ses_d": ("ses_1",), "ses_g": ("ses_c", "ses_1"), "ses_2": ()}
+    for session_id, above in tree.items():
+        await books.commit(opened(child_session(session_id, *above) if above else session(session_id)))
+    for number, session_id in enumerate(tree):
+        hold = placed(f"call_{number}", session_id=session_id, at_us=MIDNIGHT_US + number * HOUR_US)
+        await books.commit(hold, settled(hold, Amounts(input_tokens=10**number, requests=1)))
+    sums = {}
+    for session_id in tree:
+        for start_us in (None, MIDNIGHT_US + 2 * HOUR_US):
+            (found,) = await books.totals([TotalsAsk((), session_id, start_us, None)])
+            sums[session_id, start_us is None] = found.buckets.get(0, Amounts()).input_tokens
+    assert [sums[session_id, True] for session_id in tree] == [1111, 1010, 100, 1000, 10_000]
+    assert [sums[session_id, False] for session_id in tree] == [1100, 1000, 100, 1000, 10_000]
+    (theirs,) = await books.totals([TotalsAsk(books.recorded_terms(BOB, ("app",)), "ses_1", None, None)])
+    assert theirs.buckets.get(0, Amounts()) == Amounts()
+    assert [each.id for each in await books.descendants("ses_1")] == ["ses_c", "ses_d", "ses_g"]
+    assert await books.session("ses_g") == replace(
+        child_session("ses_g", "ses_c", "ses_1"), last_active_us=MIDNIGHT_US + 3 * HOUR_US + SECOND_US
+    )
+    root = await books.session("ses_1")
+    assert root is not None
+    assert root.last_active_us == MIDNIGHT_US + 3 * HOUR_US + SECOND_US, "a descendant's call is its activity"
+    assert await books.reports.recount() == []
 
 
 instants = st.one_of(st.none(), st.integers(0, 10 * DAY_US), st.integers(0, 1000).map(lambda n: n * QUARTER_US))
