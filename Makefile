@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check lint format types layers bench bench-correctness lock wheel clean
+.PHONY: help demo serve test check lint format types layers bench bench-correctness bench-runaway lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ bench: $(VENV)/.test ## measure CPU per call, latency and memory against others;
 
 bench-correctness: $(VENV)/.test ## overshoot, crashes, false usage, edges ...: a figure each; fails on a broken promise
 	$(BIN)/python -m benchmarks.correctness $(ARGS)
+
+bench-runaway: $(VENV)/.test ## play runaway and honest agents against a gateway; what each costs, who is stopped
+	$(BIN)/python -m benchmarks.runaway $(ARGS)
 
 # dev.txt holds everything; the others are resolved within it, so that all of them name the same versions.
 lock: $(VENV)/.dev ## resolve the locks anew; LOCK_ARGS=--upgrade moves them to the newest versions

@@ -4,6 +4,7 @@ Rules: what the gateway decides is decided by `Governance`; results pass as they
 `_meta`, which are ours on this side; unknown and forbidden tools are answered alike.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 
 from gateway.core.denial import Code, Denial, Refused
-from gateway.core.tool import ToolAsk, ToolDone
+from gateway.core.tool import ToolAsk, ToolDone, ToolSaid
 from gateway.core.upstream import UpstreamError, UpstreamInvalid
 from mcp_server.denials import tool_refusal, unavailable, upstream_denial
 from mcp_server.governance import Governance
@@ -27,6 +28,8 @@ from mcp_server.visit import Visit
 Context = ServerRequestContext[Any, Request]
 OWN_META = "comptroller/"
 RESERVED_META = ("io.modelcontextprotocol/", OWN_META)
+RESUMED = frozenset({"inputResponses", "requestState"})
+"""What a client sends along when it answers what a tool server asked back for: the same call goes on."""
 
 
 class Relay:
@@ -43,7 +46,14 @@ class Relay:
         _check_param_headers(ctx, entry, arguments)
         config = entry.server.config
         ask = ToolAsk(
-            config.name, entry.tool, entry.canonical, arguments, config.price_usd_micros_per_call, visit.headers
+            config.name,
+            entry.tool,
+            entry.canonical,
+            arguments,
+            config.price_usd_micros_per_call,
+            visit.headers,
+            resumes=not RESUMED.isdisjoint(params),
+            read=_said,
         )
 
         async def send() -> Answer:
@@ -138,6 +148,18 @@ def _check_result(answer: Answer) -> None:
         raise UpstreamInvalid("its result has no list of content")
 
 
+def _said(answer: Answer) -> ToolSaid:
+    """What a result says, for loop detection."""
+    if answer.error is not None:
+        return ToolSaid(f"{answer.error.code} {answer.error.message}", failed=True)
+    result = answer.result or {}
+    content = result.get("content", [])
+    texts = [part["text"] for part in content if isinstance(part, Mapping) and isinstance(part.get("text"), str)]
+    if not texts or len(texts) < len(content):
+        texts.append(json.dumps([content, result.get("structuredContent")], sort_keys=True))
+    return ToolSaid("\n".join(texts), failed=result.get("isError") is True)
+
+
 def _relayed(error: RpcError) -> MCPError:
     """The server's own error. Codes that the protocol reserves speak about a hop and would be wrong on this one."""
     reserved = -32768 <= error.code <= -32000 and error.code != INVALID_PARAMS
@@ -154,5 +176,7 @@ def _stamped(done: ToolDone[Answer], *, modern: bool) -> dict[str, Any]:
     meta[f"{OWN_META}session"] = done.session_id
     if done.remaining is not None:
         meta[f"{OWN_META}quota"] = dict(done.remaining)
+    if done.warnings:
+        meta[f"{OWN_META}warning"] = "; ".join(done.warnings)
     result["_meta"] = meta
     return result

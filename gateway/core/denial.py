@@ -4,6 +4,7 @@ Rule: a code is final (waiting does not help) or transient (it carries a true re
 The HTTP status of a code depends on the wire format and lives in `gateway/web/errors.py`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -86,7 +87,8 @@ class LimitFacts:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """One refusal. `message` is one sentence for a person or an agent: what, how much, until when, what to do."""
+    """One refusal. `message` is one sentence for a person or an agent: what, how much, until when, what to do; `loop`
+    holds the figures of a loop verdict."""
 
     code: Code
     message: str
@@ -98,6 +100,7 @@ class Denial:
     alternatives: tuple[str, ...] = ()
     request_url: str | None = None
     field: str | None = None
+    loop: Mapping[str, Any] | None = None
 
     @property
     def final(self) -> bool:
@@ -115,6 +118,7 @@ class Denial:
             "alternatives": list(self.alternatives),
             "request_url": self.request_url,
             "field": self.field,
+            **({} if self.loop is None else {"loop": dict(self.loop)}),
         }
 
 

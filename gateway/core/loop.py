@@ -1,142 +1,179 @@
-"""Runaway agents: the same request again, the same tool call again. Pure; one `LoopMemory` per session.
+"""Runaway agents: what is looked for, from which number on something is done about it, and what. Pure.
 
-Rules 23 and 24: only consecutive equal requests count, each sent after the previous successful answer was complete and
-within ten minutes; parallel twins, refused or failed calls and retries never do. Tool calls are counted once where the
-model's traffic shows them and once where MCP sees them, and the verdict takes the larger count, never the sum.
+Detectors live in the files beside this one (`loop_*.py`), one a file; `loop_memory.py` is what one session remembers.
+A detector says how often something came again; the rules here say what that leads to. Several findings: the gravest.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, NamedTuple
 
-FORGETS_AFTER_US = 600 * 1_000_000
-WARN_AT = 3
+ALWAYS_WARNS_AT = 3
+"""Rule 23: the third equal one in a row is worth a word, whatever number is configured."""
+
+
+class Detector(StrEnum):
+    """What may repeat. The values are the names of the settings."""
+
+    IDENTICAL_REQUESTS = "identical_requests"
+    IDENTICAL_TOOL_CALLS = "identical_tool_calls"
+    IDENTICAL_RESULTS = "identical_results"
+    CYCLE = "cycle"
+    ERRORS_IN_A_ROW = "errors_in_a_row"
+    NO_PROGRESS = "no_progress"
+    SPEND_VELOCITY = "spend_velocity"
+
+
+_WARNS_EARLY = frozenset({Detector.IDENTICAL_REQUESTS, Detector.IDENTICAL_TOOL_CALLS, Detector.CYCLE})
 
 
 class LoopAction(StrEnum):
+    """From mild to hard."""
+
     OFF = "off"
     NOTE = "note"
     WARN = "warn"
+    THROTTLE = "throttle"
+    ROUTE_TO = "route_to"
     PAUSE = "pause"
     STOP = "stop"
 
 
+_ORDER = tuple(LoopAction)
+
+
+class Answer(NamedTuple):
+    """What is done; `model` is the alias that `route_to` goes to."""
+
+    action: LoopAction
+    model: str = ""
+
+
+PAUSE = Answer(LoopAction.PAUSE)
+
+
+class Rung(NamedTuple):
+    """An earlier answer: from this share of a detector's number on."""
+
+    percent: int
+    answer: Answer
+
+
 @dataclass(frozen=True, slots=True)
 class LoopRules:
-    """After how many equal ones in a row the action is taken; 0 switches a detector off."""
+    """Operator settings. From its number on a detector has its answer, before that the ladder's; 0 switches it off.
+
+    `spend_velocity` is how many times its usual spend of a quarter of an hour an agent may reach; sums below
+    `spend_velocity_from_usd_micros` never count.
+    """
 
     identical_requests: int = 5
     identical_tool_calls: int = 6
-    action: LoopAction = LoopAction.PAUSE
+    action: Answer = PAUSE
+    identical_results: int = 10
+    cycle: int = 4
+    errors_in_a_row: int = 10
+    no_progress: int = 10
+    spend_velocity: int = 10
+    spend_velocity_from_usd_micros: int = 1_000_000
+    actions: Mapping[Detector, Answer] = field(default_factory=dict)
+    ladder: tuple[Rung, ...] = ()
+
+    def number(self, detector: Detector) -> int:
+        number: int = getattr(self, detector.value)
+        return number
+
+    def answer(self, detector: Detector) -> Answer:
+        return self.actions.get(detector, self.action)
 
 
-@dataclass(frozen=True, slots=True)
-class Repetition:
-    """What repeats and how often: `act` = the configured number is reached, otherwise it is only worth a warning."""
+class Finding(NamedTuple):
+    """What a detector saw. `stretch` = how many times its number is asked for, where the evidence is weaker.
 
-    kind: str
-    count: int
-    act: bool
+    `period` is the length of a cycle; `figures` are those of a detector that counts no repetitions.
+    """
+
+    detector: Detector
+    times: int
+    stretch: int = 1
+    period: int = 0
+    figures: Mapping[str, Any] | None = None
 
     def words(self) -> str:
-        what = "the same request" if self.kind == "identical_requests" else "the same tool call with the same arguments"
-        return f"{what} {self.count} times in a row"
+        """What happened, to follow "this session"."""
+        match self.detector:
+            case Detector.IDENTICAL_REQUESTS:
+                return f"sent the same request {self.times} times in a row"
+            case Detector.IDENTICAL_TOOL_CALLS:
+                return f"made the same tool call with the same arguments {self.times} times in a row"
+            case Detector.IDENTICAL_RESULTS:
+                return f"got the same result from the same tool {self.times} times without anything new"
+            case Detector.CYCLE:
+                return f"went through the same {self.period} steps {self.times} times in a row"
+            case Detector.ERRORS_IN_A_ROW:
+                return f"went on after {self.times} errors in a row"
+            case Detector.NO_PROGRESS:
+                return f"added nothing new {self.times} times in a row"
+            case Detector.SPEND_VELOCITY:
+                return f"spends {self.times} times what its agent usually spends in a quarter of an hour"
 
 
-class Run:
-    """How often the same digest came in a row."""
+class Verdict(NamedTuple):
+    """What a call leads to; `number` is the detector's, stretched where the evidence is weaker."""
 
-    __slots__ = ("count", "digest")
+    finding: Finding
+    number: int
+    answer: Answer
 
-    def __init__(self) -> None:
-        self.digest = b""
-        self.count = 0
+    def figures(self) -> dict[str, Any]:
+        """For the denial, the audit row and whoever explains them."""
+        found = self.finding
+        facts: dict[str, Any] = {
+            "detector": found.detector.value,
+            "count": found.times,
+            "acts_at": self.number,
+            "action": self.answer.action.value,
+        }
+        if found.period:
+            facts["period"] = found.period
+        return {**facts, **(found.figures or {})}
 
-    def see(self, digest: bytes) -> int:
-        self.count = self.count + 1 if digest == self.digest else 1
-        self.digest = digest
-        return self.count
-
-
-class LoopMemory:
-    """What one session did last."""
-
-    __slots__ = ("_again", "_answered_us", "_before", "_latest", "_twins", "mcp_tools", "model_tools", "request")
-
-    def __init__(self) -> None:
-        self.request = Run()
-        self.model_tools = Run()
-        self.mcp_tools = Run()
-        self._answered_us = 0
-        """When the last counted request had its successful answer, 0 = not yet."""
-        self._before = (b"", 0, 0)
-        """Digest, count and answer before the last counted request: what holds again if that one is withdrawn."""
-        self._twins = 0
-        """How many equal requests came while the counted one was open."""
-        self._latest = b""
-        self._again = False
-
-    def judge_request(self, digest: bytes, now_us: int, rules: LoopRules) -> Repetition | None:
-        """Counts a request about to be sent. A twin of one that is still open or failed leaves the count as it is."""
-        run = self.request
-        self._again, self._latest = digest == self._latest, digest
-        if not rules.identical_requests:
-            return None
-        if digest == run.digest and not self._answered_us:
-            self._twins += 1
-            return None
-        self._before = (run.digest, run.count, self._answered_us)
-        if now_us - self._answered_us > FORGETS_AFTER_US:
-            run.count = 0
-        self._answered_us = self._twins = 0
-        return _verdict("identical_requests", run.see(digest), rules.identical_requests)
-
-    def answered(self, digest: bytes, now_us: int) -> None:
-        """The request had a successful, complete answer."""
-        if digest == self.request.digest:
-            self._answered_us = now_us
-
-    def withdraw(self, digest: bytes) -> None:
-        """The request was refused or failed: it does not count. Of twins, those that fail are the uncounted ones."""
-        if digest != self.request.digest or self._answered_us:
-            return
-        if self._twins:
-            self._twins -= 1
-            return
-        self.request.digest, self.request.count, self._answered_us = self._before
-
-    def judge_model_tools(self, digests: Iterable[bytes], rules: LoopRules) -> Repetition | None:
-        """Counts the tool calls in messages that are new since the session's last request; to be asked after
-        `judge_request`, because the same request again, as SDKs send it after an error, has nothing new in it."""
-        if self._again:
-            return None
-        return self._judge_tools(self.model_tools, digests, rules)
-
-    def judge_mcp_tool(self, digest: bytes, rules: LoopRules) -> Repetition | None:
-        return self._judge_tools(self.mcp_tools, (digest,), rules)
-
-    def withdraw_mcp_tool(self, digest: bytes) -> None:
-        """The tool call was refused, so that nothing was called: it does not count."""
-        run = self.mcp_tools
-        if digest == run.digest and run.count:
-            run.count -= 1
-
-    def forgive(self) -> None:
-        """A person resumed the session: counting starts anew."""
-        self.request, self.model_tools, self.mcp_tools = Run(), Run(), Run()
-        self._answered_us = self._twins = 0
-        self._again, self._latest = False, b""
-
-    def _judge_tools(self, run: Run, digests: Iterable[bytes], rules: LoopRules) -> Repetition | None:
-        worst = 0
-        for digest in digests:
-            worst = max(worst, run.see(digest))
-        if not worst or not rules.identical_tool_calls:
-            return None
-        return _verdict("identical_tool_calls", worst, rules.identical_tool_calls)
+    def words(self) -> str:
+        return f"{self.finding.words()} (limit {self.number})"
 
 
-def _verdict(kind: str, count: int, acts_at: int) -> Repetition | None:
-    if count >= acts_at:
-        return Repetition(kind, count, act=True)
-    return Repetition(kind, count, act=False) if count >= WARN_AT else None
+def judge(findings: Iterable[Finding], rules: LoopRules) -> Verdict | None:
+    """The gravest verdict; of equal ones that which is furthest beyond its number."""
+    worst: Verdict | None = None
+    for found in findings:
+        verdict = _graded(found, rules)
+        if verdict is not None and (worst is None or _gravity(verdict) > _gravity(worst)):
+            worst = verdict
+    return worst
+
+
+def _graded(found: Finding, rules: LoopRules) -> Verdict | None:
+    if found.times < 2:
+        return None
+    number = rules.number(found.detector) * found.stretch
+    final = rules.answer(found.detector)
+    if not number or final.action is LoopAction.OFF:
+        return None
+    if found.times >= number:
+        return Verdict(found, number, final)
+    warns_at = ALWAYS_WARNS_AT if found.detector in _WARNS_EARLY and found.stretch == 1 else max(2, -(-number // 2))
+    rungs = [(warns_at, Answer(LoopAction.WARN)), *((-(-number * r.percent // 100), r.answer) for r in rules.ladder)]
+    reached = [answer for at, answer in rungs if found.times >= max(2, at)]
+    if not reached:
+        return None
+    # Before its number a detector never does more than at it: `action: note` is not announced louder than it acts.
+    return Verdict(found, number, min(max(reached, key=_rank), final, key=_rank))
+
+
+def _rank(answer: Answer) -> int:
+    return _ORDER.index(answer.action)
+
+
+def _gravity(verdict: Verdict) -> tuple[int, float]:
+    return _rank(verdict.answer), verdict.finding.times / verdict.number

@@ -157,7 +157,7 @@ async def explain(plane: Plane, reports: Reports, caller: Caller, call_id: str) 
         return {"summary": f"No call {call_id[:64]} of this key is known."}
     if row.denial is None:
         return {"summary": f"Call {call_id} was not refused: it is {row.state}."}
-    limit = row.denial.get("limit")
+    limit, loop = row.denial.get("limit"), row.denial.get("loop")
     words = f"Call {call_id} was refused: {row.denial.get('code')}."
     if isinstance(limit, Mapping):
         words += (
@@ -165,14 +165,32 @@ async def explain(plane: Plane, reports: Reports, caller: Caller, call_id: str) 
             f"{limit['limit']} {limit['unit']}, {limit['remaining']} remained and at least {limit['asked']} were asked."
         )
         words += f" It resets at {limit['resets_at']}." if limit.get("resets_at") else ""
+    elif isinstance(loop, Mapping):
+        words += _loop_words(loop)
     elif row.denial.get("rule"):
         words += f" Rule {row.denial['rule']} decided."
     elif row.denial.get("code") in (Code.MODEL_DENIED, Code.TOOL_DENIED):
         words += " No rule of the policy, or not this key, allows it; what nothing allows is denied."
+    elif row.denial.get("code") in (Code.SESSION_PAUSED, Code.SESSION_STOPPED):
+        session = await plane.books.session(row.session_id)
+        words += "" if session is None or not session.reason else f" Why the session is held: {session.reason}"
     wait_s = row.denial.get("retry_after_s")
     step = f"Retry after {wait_s:.1f} s." if wait_s is not None else _NEXT.get(str(row.denial.get("code")), "")
     words += f" {step}" if step else ""
     return {"summary": words, "comptroller": dict(row.denial)}
+
+
+def _loop_words(loop: Mapping[str, Any]) -> str:
+    detector = str(loop.get("detector", "")).replace("_", " ")
+    period = f" of {loop['period']} steps" if loop.get("period") else ""
+    words = f" Loop detection: {detector}{period}, {loop.get('count')} times; the action `{loop.get('action')}`"
+    words += f" is taken at {loop.get('acts_at')}."
+    if "spent_usd" in loop:
+        words += (
+            f" The agent spent {loop['spent_usd']} USD in this quarter of an hour; in {loop['quarters']} earlier ones "
+            f"{loop['usual_usd']} was usual and nine in ten stayed below {loop['high_usd']}."
+        )
+    return words
 
 
 async def _is_own(plane: Plane, caller: Caller, row: CallRow) -> bool:

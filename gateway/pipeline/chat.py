@@ -5,8 +5,9 @@ This file holds every branch of the line; the stations hold none of each other's
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -17,17 +18,18 @@ from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.idempotency import HEADER
 from gateway.core.ledger import Outcome
-from gateway.core.loop import LoopAction, Repetition
 from gateway.core.model_ask import ModelAsk
 from gateway.core.money import format_usd
 from gateway.core.reply_headers import passable_headers
-from gateway.core.session import MarkRefused, SessionState, mark_of
+from gateway.core.session import MarkRefused, mark_of
 from gateway.core.upstream import UpstreamError, UpstreamInvalid
 from gateway.core.usage import Usage
 from gateway.core.wire.openai_chat import ChatFacts
+from gateway.core.wire.openai_embeddings import EmbeddingsFacts
 from gateway.core.wire.openai_reply import reply_calls, reply_messages, reply_text, reply_usage
 from gateway.pipeline.answer import Answer, ClientLeft, Streamed, Whole, governed_headers
 from gateway.pipeline.authorize import (
+    Granted,
     authorize_model,
     local_time,
     session_attributes,
@@ -36,9 +38,10 @@ from gateway.pipeline.authorize import (
     used_ratios,
 )
 from gateway.pipeline.child_session import session_of
-from gateway.pipeline.denied import LoopRefused, Trail, denied, refuse_at_the_door
+from gateway.pipeline.denied import Trail, denied, refuse_at_the_door
 from gateway.pipeline.forward import Sent, UpstreamSaidNo, forward_model, forward_unless_left, upstream_denial
 from gateway.pipeline.idempotent import once
+from gateway.pipeline.loops import TOO_MANY, UPSTREAM_FAULTS, is_impatient, judge_model_call, retry_after_s
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.read_openai import (
     canonical_tools,
@@ -46,13 +49,14 @@ from gateway.pipeline.read_openai import (
     chat_facts,
     embeddings_ask,
     embeddings_facts,
-    new_tool_digests,
 )
 from gateway.pipeline.relay import Relay
 from gateway.pipeline.remember import remember_reply
+from gateway.pipeline.reroute import Reroute, reroute
 from gateway.pipeline.reserve import Reserved, books_unavailable, counted_prompt, reserve_model, widest_factor
 from gateway.pipeline.sessions import LiveSession, refuse_unless_open
 from gateway.pipeline.settle import Ended, settle_model, void_model
+from gateway.pipeline.trace_openai import sighting_of
 from gateway.pipeline.turns import wait_for_turn
 from gateway.ports import BooksUnavailable
 
@@ -79,50 +83,133 @@ async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind)
         raise await denied(plane, trail, Refused(books_unavailable())) from error
 
 
+class _Passing(NamedTuple):
+    """A call that may pass to a model. `impatient` = it comes too soon after one that its upstream failed."""
+
+    model: Model
+    attribution: Attribution
+    granted: Granted
+    ask: ModelAsk
+    impatient: bool
+
+
 async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trail: Trail) -> Answer:
     facts = chat_facts(arrival.body) if kind is Kind.CHAT else embeddings_facts(arrival.body)
     model = _model(plane, caller, facts.model)
-    tools, stream = (facts.tools, facts.stream) if isinstance(facts, ChatFacts) else ((), False)
-    trail.stream = stream
-    trail.attribution = attribution = attribution_of(plane, caller, arrival, model)
+    trail.stream = isinstance(facts, ChatFacts) and facts.stream
+    trail.attribution = attribution_of(plane, caller, arrival, model)
     live = trail.live = await _session(plane, caller, arrival)
     plane.sessions.enter(live)
-    handed_over, turn = False, None
+    answer: Answer | None = None
+    reserved: Reserved | None = None
     try:
         refuse_unless_open(live)
-        context = await _context(plane, caller, arrival, live, attribution, stream=stream)
-        granted = authorize_model(plane, caller, model.alias, canonical_tools(plane, tools), context)
-        if isinstance(facts, ChatFacts):
-            ask = chat_ask(plane, arrival, facts, model, granted.stripped, live.turns)
-        else:
-            ask = embeddings_ask(plane, arrival, facts, model)
-        warnings = _judge_loops(plane, live, ask, arrival) if ask.produces_output else []
+        passing = await _admit(plane, caller, arrival, live, facts, model)
         try:
-            turn = await wait_for_turn(plane, live, ask, attribution, arrival)
-            reserved = await reserve_model(plane, live, ask, attribution, trail.call_id, granted, turn)
-            sent = await _forward(plane, live, ask, reserved, arrival)
-            headers = governed_headers(plane, reserved.hold, live.id, warnings)
-            _say_governed(headers, ask, reserved)
-            if isinstance(sent, Sent):
-                headers.update(passable_headers(sent.reply.headers))
-            if granted.stripped:
-                headers["x-comptroller-stripped"] = granted.stripped_header()
-            if isinstance(sent, Whole):
-                live.loops.withdraw(ask.request_digest)
-                return Whole(sent.status, {**headers, **sent.headers}, sent.body)
-            if stream and _is_event_stream(sent):
-                relay = Relay(plane, caller.key_id, live, ask, reserved, sent, arrival.at_ns)
-                handed_over = True
-                return Streamed(200, {**headers, **_EVENT_STREAM}, relay.chunks(), relay.end)
-            return await _complete(plane, caller, live, ask, reserved, sent, arrival, headers)
-        except (Refused, ClientLeft):
-            live.loops.withdraw(ask.request_digest)
+            passing, reserved, warnings = await _reserve(plane, caller, arrival, live, facts, passing, trail)
+            answer = await _exchange(plane, caller, arrival, live, passing, reserved, warnings)
+        except (Refused, ClientLeft) as error:
+            live.loops.withdraw(passing.ask.request_digest)
+            if isinstance(error, Refused) and error.denial.code in UPSTREAM_FAULTS:
+                live.loops.upstream.failed(
+                    plane.clock.now_us(), error.denial.retry_after_s, impatient=passing.impatient
+                )
             raise
+        return answer
     finally:
-        if not handed_over:
+        if not isinstance(answer, Streamed):
             plane.sessions.leave(live, plane.clock.now_us())
+            if reserved is not None:
+                reserved.leave_turn(None)
+
+
+async def _admit(
+    plane: Plane,
+    caller: Caller,
+    arrival: Arrival,
+    live: LiveSession,
+    facts: ChatFacts | EmbeddingsFacts,
+    model: Model,
+) -> _Passing:
+    """Authorizes a call to this model and makes it ready. Raises Refused."""
+    attribution = attribution_of(plane, caller, arrival, model)
+    tools, stream = (facts.tools, facts.stream) if isinstance(facts, ChatFacts) else ((), False)
+    context = await _context(plane, caller, arrival, live, attribution, stream=stream)
+    granted = authorize_model(plane, caller, model.alias, canonical_tools(plane, tools), context)
+    if isinstance(facts, ChatFacts):
+        ask = chat_ask(plane, arrival, facts, model, granted.stripped, live.turns)
+    else:
+        ask = embeddings_ask(plane, arrival, facts, model)
+    return _Passing(model, attribution, granted, ask, is_impatient(live, arrival, plane.clock.now_us()))
+
+
+async def _reserve(
+    plane: Plane,
+    caller: Caller,
+    arrival: Arrival,
+    live: LiveSession,
+    facts: ChatFacts | EmbeddingsFacts,
+    passing: _Passing,
+    trail: Trail,
+) -> tuple[_Passing, Reserved, list[str]]:
+    """The loop check and the hold; at another model where one of them says so (rule 28). With warnings for a header."""
+    warnings: list[str] = []
+
+    async def hold(ready: _Passing) -> Reserved:
+        turn = await wait_for_turn(plane, live, ready.ask, ready.attribution, arrival)
+        try:
+            return await reserve_model(plane, live, ready.ask, ready.attribution, trail.call_id, ready.granted, turn)
+        except BaseException:
             if turn is not None:
                 turn.leave(None)
+            raise
+
+    async def attempt(model: Model) -> tuple[_Passing, Reserved]:
+        ready = await _admit(plane, caller, arrival, live, _for_model(facts, model), model)
+        return ready, await hold(ready)
+
+    try:
+        if passing.ask.produces_output:
+            seen = sighting_of(plane, passing.ask, arrival.body)
+            warnings = await judge_model_call(plane, live, seen, passing.attribution, impatient=passing.impatient)
+        return passing, await hold(passing), warnings
+    except Reroute as hop:
+        passing, reserved = await reroute(plane, hop, passing.model, attempt)
+        trail.attribution = passing.attribution
+        return passing, reserved, [*warnings, f"{hop.why}; answered by model {passing.model.alias}"]
+
+
+def _for_model(facts: ChatFacts | EmbeddingsFacts, model: Model) -> ChatFacts | EmbeddingsFacts:
+    """The same request to another model, whose tokens are counted otherwise."""
+    return facts._replace(model=model.alias) if isinstance(facts, ChatFacts) else replace(facts, model=model.alias)
+
+
+async def _exchange(
+    plane: Plane,
+    caller: Caller,
+    arrival: Arrival,
+    live: LiveSession,
+    passing: _Passing,
+    reserved: Reserved,
+    warnings: list[str],
+) -> Answer:
+    ask = passing.ask
+    sent = await _forward(plane, live, ask, reserved, arrival)
+    headers = governed_headers(plane, reserved.hold, live.id, warnings)
+    _say_governed(headers, ask, reserved)
+    if passing.granted.stripped:
+        headers["x-comptroller-stripped"] = passing.granted.stripped_header()
+    if isinstance(sent, Whole):
+        live.loops.withdraw(ask.request_digest)
+        if sent.status != TOO_MANY:
+            wait_s = retry_after_s(sent.headers.get("retry-after"))
+            live.loops.upstream.failed(plane.clock.now_us(), wait_s, impatient=passing.impatient)
+        return Whole(sent.status, {**headers, **sent.headers}, sent.body)
+    headers.update(passable_headers(sent.reply.headers))
+    if ask.stream and _is_event_stream(sent):
+        relay = Relay(plane, caller.key_id, live, ask, reserved, sent, arrival.at_ns)
+        return Streamed(200, {**headers, **_EVENT_STREAM}, relay.chunks(), relay.end)
+    return await _complete(plane, caller, live, ask, reserved, sent, arrival, headers)
 
 
 def attribution_of(plane: Plane, caller: Caller, arrival: Arrival, model: Model) -> Attribution:
@@ -178,30 +265,6 @@ async def _context(
     for name, value in arrival.tags:
         call[f"call.tags.{name}"] = value
     return PolicyContext(caller.principal, call, local_time(now_us, plane.policy_zone), None, used_ratio)
-
-
-def _judge_loops(plane: Plane, live: LiveSession, ask: ModelAsk, arrival: Arrival) -> list[str]:
-    """Warnings to say in a header. Raises LoopRefused where the configured number is reached."""
-    rules, now_us = plane.catalog.loops, plane.clock.now_us()
-    messages = arrival.body["messages"]
-    known = ask.continues.message_count if ask.continues is not None else 0
-    fresh = new_tool_digests(plane, messages if isinstance(messages, list) else [], known)
-    seen = [
-        live.loops.judge_request(ask.request_digest, now_us, rules),
-        live.loops.judge_model_tools(fresh, rules),
-    ]
-    return [warning for found in seen if found is not None for warning in judge(found, rules.action)]
-
-
-def judge(found: Repetition, action: LoopAction) -> list[str]:
-    """What a repetition leads to: nothing, a warning, or LoopRefused."""
-    if not found.act or action in (LoopAction.NOTE, LoopAction.WARN):
-        return [f"loop: {found.words()}"] if action is not LoopAction.NOTE else []
-    if action is LoopAction.OFF:
-        return []
-    state = SessionState.STOPPED if action is LoopAction.STOP else SessionState.PAUSED
-    text = f"This session sent {found.words()} and is {state.value}. Change the approach; a person must resume it."
-    raise LoopRefused(Denial(Code.LOOP_DETECTED, text), state)
 
 
 async def _forward(
@@ -294,7 +357,7 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
         )
         settled = settle_model(plane, live, reserved, ended, arrival.at_ns)
         calls = [call for message in reply_messages(reply) for call in reply_calls(message)]
-        remember_reply(plane, caller.key_id, live, ask, usage, calls, ok=outcome is Outcome.OK)
+        remember_reply(plane, caller.key_id, live, ask, usage, calls, outcome, reply_text(reply))
     if denial is not None:
         raise Refused(denial)
     headers["x-comptroller-cost-usd"] = format_usd(settled.posted.usd_micros)

@@ -13,6 +13,7 @@ from gateway.pipeline.keys import KeyRing
 from gateway.pipeline.refusals import RefusalMeter
 from gateway.pipeline.replays import Replays
 from gateway.pipeline.sessions import SessionRegistry
+from gateway.pipeline.spending import Spending
 from gateway.ports import Alerts, Books, Clock, Ids, Limiter, MadeCalls, Policy, Prices, Provider, Telemetry, Tokens
 
 TOOL_FORMS_KEPT = 20_000
@@ -48,6 +49,7 @@ class Plane:
     portal_url: str
     own_tools: frozenset[str]
     draining: bool = False
+    spending: Spending = field(default_factory=Spending)
     tool_forms: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def canonical(self, declared: str) -> tuple[str, ...]:

@@ -15,12 +15,10 @@ from gateway.core.wire.openai_chat import (
     FieldRefused,
     outgoing,
     read_chat,
-    tool_calls_in,
     without_tools,
 )
 from gateway.core.wire.openai_embeddings import EmbeddingsFacts, read_embeddings
 from gateway.pipeline.plane import Plane
-from gateway.pipeline.remember import tool_digest
 
 _NOT_THE_REQUEST = frozenset(
     {"messages", "metadata", "user", "safety_identifier", "prompt_cache_key", "stream_options"}
@@ -107,17 +105,6 @@ def chat_ask(
         uncounted=_uncounted(facts, rules),
         request_digest=digest(orjson.dumps(rest) + digest(packed) + plane.digest_key),
     )
-
-
-def new_tool_digests(plane: Plane, messages: list[Any], known: int) -> list[bytes]:
-    """The tool calls in messages after the first `known` ones; where the conversation is not continued (known = 0),
-    those of the last assistant message only (rule 24)."""
-    if known:
-        fresh = messages[known:]
-    else:
-        last = next((m for m in reversed(messages) if isinstance(m, Mapping) and m.get("role") == "assistant"), None)
-        fresh = [] if last is None else [last]
-    return [tool_digest(plane.canonical(name)[0], arguments) for name, arguments in tool_calls_in(fresh)]
 
 
 def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model: Model) -> ModelAsk:

@@ -169,15 +169,7 @@ class Relay:
         )
         try:
             settle_model(self._plane, self._live, self._reserved, ended, self._started_ns)
-            remember_reply(
-                self._plane,
-                self._key_id,
-                self._live,
-                self._ask,
-                usage,
-                self._meter.tool_calls(),
-                ok=outcome is Outcome.OK,
-            )
+            remember_reply(self._plane, self._key_id, self._live, self._ask, usage, self._meter.tool_calls(), outcome)
         finally:
             self._plane.sessions.leave(self._live, self._plane.clock.now_us())
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import TurnMemory
 from gateway.core.ledger import SessionChanged
-from gateway.core.loop import LoopMemory
+from gateway.core.loop_memory import LoopMemory
 from gateway.core.session import (
     CHILD,
     Continuation,

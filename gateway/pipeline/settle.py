@@ -49,6 +49,7 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
     ours_us = max(0, total_us - ended.upstream_us - waited_us)
     attribution = reserved.hold.attribution
     plane.limiter.settle(reserved.hold, posted)
+    plane.spending.booked(reserved.attribution, money, now_us)
     plane.books.post(
         CallSettled(
             call_id=reserved.call_id,

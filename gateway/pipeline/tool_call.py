@@ -17,10 +17,10 @@ from gateway.core.tool import ToolAsk, ToolDone
 from gateway.core.upstream import UpstreamError
 from gateway.pipeline.answer import view_object
 from gateway.pipeline.authorize import authorize_tool, lists_tool, local_time, session_attributes, used_ratios
-from gateway.pipeline.chat import judge
 from gateway.pipeline.child_session import go_on_in_child, session_of
 from gateway.pipeline.denied import Trail, denied, refuse_at_the_door
 from gateway.pipeline.forward import upstream_denial
+from gateway.pipeline.loops import judge_tool_call, watched
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.remember import tool_digest
 from gateway.pipeline.reserve import WAITS_S, BudgetRefused, books_unavailable, commit_hold
@@ -120,18 +120,16 @@ async def _line(
         models = (issued[1],) if issued is not None and issued[0] == live.id else tuple(live.models)
         context = await tool_context(plane, caller, live, attribution, ask.arguments)
         decision = authorize_tool(plane, caller, ask.name, models, context)
-        repetition = live.loops.judge_mcp_tool(digest, plane.catalog.loops)
-        if repetition is not None:
-            judge(repetition, plane.catalog.loops.action)
-        try:
+        warnings = await judge_tool_call(plane, live, ask, digest, attribution)
+        with watched(live, ask, digest) as watch:
             hold = await _hold(plane, live, attribution, ask, trail.call_id)
             await commit_hold(plane, live, hold, _placed(plane, live, hold, ask, digest, decision.rule))
-        except (Refused, BooksUnavailable):
-            live.loops.withdraw_mcp_tool(digest)
-            raise
-        result = await _send(plane, live, hold, ask, send)
+            watch.sent()
+            result = await _send(plane, live, hold, ask, send)
+            watch.answered(ask.read(result))
         first = plane.limiter.summary(hold).first
-        return ToolDone(result, hold.call_id, live.id, None if first is None else view_object(first))
+        remaining = None if first is None else view_object(first)
+        return ToolDone(result, hold.call_id, live.id, remaining, tuple(warnings))
     finally:
         plane.sessions.leave(live, plane.clock.now_us())
 
@@ -219,6 +217,7 @@ def _settle(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, outcome: 
     posted = Amounts(usd_micros=ask.price_usd_micros, requests=1, tool_calls=1)
     upstream_us = (plane.clock.monotonic_ns() - sent_ns) // 1000
     plane.limiter.settle(hold, posted)
+    plane.spending.booked(hold.attribution, ask.price_usd_micros, plane.clock.now_us())
     plane.books.post(
         CallSettled(
             call_id=hold.call_id,

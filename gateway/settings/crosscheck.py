@@ -17,6 +17,9 @@ _REFERENCES = (
     (("models", "*", "deployments", "*", "provider"), "providers"),
     (("limits", "*", "provider"), "providers"),
     (("limits", "*", "model"), "models"),
+    (("loops", "action", "route_to"), "models"),
+    (("loops", "actions", "*", "route_to"), "models"),
+    (("loops", "ladder", "*", "action", "route_to"), "models"),
 )
 _UNIQUE = (("limits", "*", "name"), ("keys", "*", "name"))
 

@@ -49,8 +49,6 @@ UNBUILT_SETTINGS = (
     UnbuiltSetting(("identity",), "keys of other issuers"),
     UnbuiltSetting(("limits", "*", "alert_at"), "alerting at shares of a limit"),
     UnbuiltSetting(("limits", "*", "reserved"), "reserving shares of a limit"),
-    UnbuiltSetting(("loops", "cycle"), "detecting cycles"),
-    UnbuiltSetting(("loops", "errors_in_a_row"), "detecting error storms"),
     UnbuiltSetting(("retention",), "dropping old books"),
     UnbuiltSetting(("sessions", "fingerprint"), "telling unmarked sessions apart"),
 )

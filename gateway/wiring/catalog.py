@@ -16,15 +16,18 @@ from gateway.core.identity import (
     VirtualKey,
 )
 from gateway.core.limit import Action, Limit, Mode, Unit
-from gateway.core.loop import LoopAction, LoopRules
+from gateway.core.loop import Answer, Detector, LoopAction, LoopRules
+from gateway.core.loop import Rung as LoopRung
 from gateway.core.session import SessionRules
 from gateway.core.upstream import Timeouts
 from gateway.core.window import parse
+from gateway.settings.actions import action_parts
 from gateway.settings.limits import Limit as LimitSetting
 from gateway.settings.principals import Key as KeySetting
 from gateway.settings.principals import Principal
 from gateway.settings.providers import Model as ModelSetting
 from gateway.settings.root import Settings
+from gateway.settings.runs import Loops
 
 OWN_NAME = "comptroller"
 """The name under which our snippets have clients list this gateway among their MCP servers."""
@@ -47,11 +50,7 @@ def catalog_of(settings: Settings, revision: int) -> Catalog:
             settings.sessions.max_children,
             settings.sessions.max_depth,
         ),
-        loops=LoopRules(
-            settings.loops.identical_requests or 0,
-            settings.loops.identical_tool_calls or 0,
-            LoopAction(settings.loops.action),
-        ),
+        loops=_loops(settings.loops),
         estimates=EstimateRules(
             estimates.min_useful_output,
             estimates.min_useful_output_hidden,
@@ -80,6 +79,24 @@ def declared_keys(settings: Settings, digest_of: Callable[[str], str], now_us: i
 def key_limits(keys: Iterable[VirtualKey]) -> Mapping[str, tuple[Limit, ...]]:
     """The limits that narrow single keys, by key id."""
     return {key.id: tuple(_key_limit(key, limit) for limit in key.limits) for key in keys if key.limits}
+
+
+def _loops(loops: Loops) -> LoopRules:
+    own = {
+        Detector(name): value for name in type(loops.actions).model_fields if (value := getattr(loops.actions, name))
+    }
+    return LoopRules(
+        **{detector.value: getattr(loops, detector.value) or 0 for detector in Detector},
+        spend_velocity_from_usd_micros=loops.spend_velocity_from_usd_micros,
+        action=_loop_answer(loops.action),
+        actions={detector: _loop_answer(action) for detector, action in own.items()},
+        ladder=tuple(LoopRung(rung.percent, _loop_answer(rung.action)) for rung in loops.ladder),
+    )
+
+
+def _loop_answer(action: str) -> Answer:
+    word, model = action_parts(action)
+    return Answer(LoopAction(word), model)
 
 
 def _model(settings: Settings, alias: str, model: ModelSetting) -> Model:

@@ -345,7 +345,7 @@ class GatewayProcess:
             "models": models if isinstance(models, Mapping) else {"small": {**model, "model": "mock-ok"}, **named},
             "keys": [{**key, "secret": f"${{{_variable(key['name'])}}}"} for key in keys],
             "sessions": {"max_new_per_hour": 100_000},
-            "loops": {"identical_requests": 100_000, "identical_tool_calls": 100_000},
+            "loops": {"action": "off"},
             **sections,
         }
 

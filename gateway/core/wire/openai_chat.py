@@ -167,13 +167,6 @@ def declared_name(field: str, tool: Any) -> str:
     raise FieldRefused("tools", f"tools of type {kind!r} are not supported on chat completions", unsupported=True)
 
 
-def tool_calls_in(messages: list[Any]) -> Iterator[tuple[str, str]]:
-    """(name, arguments as sent) of every tool call in assistant messages."""
-    for message in messages:
-        if isinstance(message, Mapping) and message.get("role") == "assistant":
-            yield from message_calls(message)
-
-
 def message_calls(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(name, arguments) of the tool calls of one message; the old `function_call` is one too."""
     for _, function in called_functions(message):

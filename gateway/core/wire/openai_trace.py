@@ -1,0 +1,101 @@
+"""OpenAI chat messages as loop detection reads them: what the model asked for, what came back, what was said. Pure.
+
+Each wire format has a reader of its own that gives the same `Exchange`s.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gateway.core.wire.openai_chat import called_functions
+
+_PART_SHOWN = 64
+
+
+class ToolUse(NamedTuple):
+    """One tool call and what it answered; `result` None = not there. `says_failed` = the format itself calls it an
+    error (OpenAI's has no word for that)."""
+
+    name: str
+    arguments: str
+    result: str | None
+    says_failed: bool = False
+
+
+class Exchange(NamedTuple):
+    """One answer of the model with its tool calls, and what people or programs said after it."""
+
+    text: str
+    uses: tuple[ToolUse, ...]
+    said: tuple[str, ...]
+
+
+def exchanges(messages: Sequence[Any], known: int) -> list[Exchange]:
+    """Those that begin after the first `known` messages; where none are known, the last one only (rule 24)."""
+    start = known
+    if not known:
+        start = len(messages)
+        for place in range(len(messages) - 1, -1, -1):
+            if _role(messages[place]) == "assistant":
+                start = place
+                break
+    starts = [place for place in range(start, len(messages)) if _role(messages[place]) == "assistant"]
+    ends = [*starts[1:], len(messages)]
+    return [_exchange(messages[place], messages[place + 1 : end]) for place, end in zip(starts, ends, strict=False)]
+
+
+def beginning(messages: Sequence[Any]) -> str:
+    """How a conversation began: its first words of a person or program, "" where there are none."""
+    return next((_text(message.get("content")) for message in messages if _role(message) == "user"), "")
+
+
+def answered(messages: Sequence[Any]) -> bool:
+    """Whether the model has said something in it."""
+    return any(_role(message) == "assistant" for message in messages)
+
+
+def _exchange(message: Mapping[str, Any], after: Sequence[Any]) -> Exchange:
+    results: dict[str, str] = {}
+    said: list[str] = []
+    for follower in after:
+        match _role(follower):
+            case "tool" | "function":
+                at = follower.get("tool_call_id") or follower.get("name") or ""
+                results[str(at)] = _text(follower.get("content"))
+            case "user":
+                said.append(_text(follower.get("content")))
+            case _:
+                continue
+    uses = tuple(_uses(message, results))
+    return Exchange("" if uses else _text(message.get("content")), uses, tuple(said))
+
+
+def _uses(message: Mapping[str, Any], results: Mapping[str, str]) -> Iterator[ToolUse]:
+    calls = message.get("tool_calls")
+    ids = [call.get("id") for call in calls if isinstance(call, Mapping)] if isinstance(calls, list) else []
+    for place, (_, function) in enumerate(called_functions(message)):
+        name, arguments = function.get("name"), function.get("arguments", function.get("input"))
+        if isinstance(name, str):
+            at = str(ids[place]) if place < len(ids) else name
+            text = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
+            yield ToolUse(name, text, results.get(at))
+
+
+def _role(message: Any) -> Any:
+    return message.get("role") if isinstance(message, Mapping) else None
+
+
+def _text(content: Any) -> str:
+    """The text of a message. Of parts that are no text, their kind, size and end: enough to tell them apart."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "\n".join(_part(part) for part in content)
+    return "" if content is None else json.dumps(content)
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, Mapping) and isinstance(text := part.get("text"), str):
+        return text
+    written = str(part)
+    return f"{len(written)} {written[:_PART_SHOWN]} {written[-_PART_SHOWN:]}"
