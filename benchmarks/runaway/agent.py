@@ -3,8 +3,9 @@
 A shape (`runaways.py`, `honest.py`) is a function of an `Agent`; what carries its turns is a `Player`.
 """
 
+import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -116,6 +117,13 @@ class Agent:
         self._ids += 1
         seconds = 36_000 + self._ids * 7
         return f"2026-11-24T{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}Z"
+
+
+async def together(*turns: Awaitable[None]) -> None:
+    """Several turns at the same time, all to their end."""
+    for outcome in await asyncio.gather(*turns, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 def _json(arguments: dict[str, Any]) -> str:

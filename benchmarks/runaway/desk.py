@@ -17,7 +17,7 @@ async def list_tools(_ctx: Any, _params: PaginatedRequestParams | None) -> ListT
 
 async def call_tool(ctx: Any, _params: CallToolRequestParams) -> CallToolResult:
     meta = dict(ctx.meta or {})
-    await asyncio.sleep(0.002)  # as long as a quick look-up takes, so that calls at the same time overlap
+    await asyncio.sleep(0.04)  # as a quick look-up takes, so that calls at the same time overlap
     return CallToolResult(content=[TextContent(text=str(meta.get(RESULT, "")))], is_error=bool(meta.get(FAILED)))
 
 

@@ -1,10 +1,9 @@
 """Agents that work, long and often the same way: none of them may be stopped. Scripts with a seed, so that each is
 another run of its kind."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from benchmarks.runaway.agent import Agent, Use
+from benchmarks.runaway.agent import Agent, Use, together
 
 TODO_DONE = (
     "Todos have been modified successfully. Ensure that you continue to use the todo list to track your progress. "
@@ -137,7 +136,7 @@ async def sub_agents(agent: Agent) -> None:
     for worker in workers:
         await worker.step("read_file", "# README\nread this first\n", path="README.md")
     for turn in range(8):
-        await asyncio.gather(
+        await together(
             *(worker.step("read_file", agent.words(40), path=f"p{n}/{turn}.py") for n, worker in enumerate(workers))
         )
 
@@ -147,7 +146,7 @@ async def asking_many_times_at_once(agent: Agent) -> None:
     for _ in range(5):
         text = agent.words(12)
         askers = [Agent(agent.player, agent.rng).begin(text) for _ in range(8)]
-        await asyncio.gather(*(asker.answer(agent.words(3)) for asker in askers))
+        await together(*(asker.answer(agent.words(3)) for asker in askers))
 
 
 async def two_readings(agent: Agent) -> None:
@@ -206,7 +205,7 @@ async def mcp_polling(agent: Agent) -> None:
 async def mcp_parallel(agent: Agent) -> None:
     """The same look-up by several workers at the same time."""
     for turn in range(4):
-        await asyncio.gather(*(agent.mcp("lookup", f"page {turn}", path="index") for _ in range(8)))
+        await together(*(agent.mcp("lookup", f"page {turn}", path="index") for _ in range(8)))
 
 
 async def mcp_flaky(agent: Agent) -> None:

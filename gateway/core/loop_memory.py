@@ -15,6 +15,9 @@ from gateway.core.loop_text import Step
 from gateway.core.loop_trail import Trail
 
 CONVERSATIONS_KEPT = 16
+TWINS_MAX = 16
+BURST_US = 250_000
+BURSTS_KEPT = 32
 
 
 class Turn(NamedTuple):
@@ -44,11 +47,13 @@ class Sighting(NamedTuple):
 
 class LoopMemory:
     __slots__ = (
+        "_bursts",
         "_conversations",
         "_latest",
         "_mcp",
         "_mcp_open",
         "_others",
+        "_others_of",
         "_spared",
         "_spared_quarter",
         "_told",
@@ -61,9 +66,12 @@ class LoopMemory:
         self.upstream = UpstreamErrors()
         self._conversations: dict[bytes, Trail | None] = {}
         self._others: Trail | None = None
+        self._others_of = b""
         self._latest: tuple[bytes, Trail] | None = None
         self._mcp: Trail | None = None
         self._mcp_open: dict[bytes, int] = {}
+        self._bursts: dict[bytes, tuple[int, int]] = {}
+        """How many twins a call had at once, and until when the next one is one of them."""
         self._spared = False
         self._spared_quarter = 0
         self._told: set[tuple[Detector, LoopAction]] = set()
@@ -113,16 +121,31 @@ class LoopMemory:
         if self._latest is not None and self._latest[0] == request:
             self._latest[1].withdrawn = True
 
-    def judge_mcp(self, tool: bytes, call: bytes) -> list[Finding]:
-        """Before an MCP call is made. One that is made while an equal one is under way is its twin."""
-        if self._mcp is None or call in self._mcp_open:
+    def judge_mcp(self, tool: bytes, call: bytes, now_us: int) -> list[Finding]:
+        """Before an MCP call is made. One of several that are made at the same time is not looked at."""
+        if self._mcp is None or self._is_twin(call, now_us):
             return []
         return self._mcp.ahead(tool, call)
 
-    def mcp_begins(self, call: bytes) -> bool:
+    def mcp_begins(self, call: bytes, now_us: int) -> bool:
         """Whether its result is to be counted."""
-        times = self._mcp_open[call] = self._mcp_open.get(call, 0) + 1
-        return times == 1
+        twin = self._is_twin(call, now_us)
+        if twin:
+            twins = self._bursts.pop(call, (0, 0))[0] + 1
+            self._bursts[call] = twins, now_us + BURST_US
+            if len(self._bursts) > BURSTS_KEPT:
+                del self._bursts[next(iter(self._bursts))]
+        self._mcp_open[call] = self._mcp_open.get(call, 0) + 1
+        return not twin
+
+    def _is_twin(self, call: bytes, now_us: int) -> bool:
+        """Whether an equal call is under way, or was a moment ago when it had twins: quick tools answer the first of
+        several workers before the last has asked. Too many of them are a flood, and counted."""
+        twins, until_us = self._bursts.get(call, (0, 0))
+        if now_us >= until_us and call not in self._mcp_open:
+            self._bursts.pop(call, None)
+            return False
+        return twins < TWINS_MAX
 
     def mcp_ended(self, call: bytes, step: Step | None) -> None:
         """`step` None = not to be counted."""
@@ -143,10 +166,13 @@ class LoopMemory:
         return quarter == self._spared_quarter
 
     def forgive(self) -> None:
-        """A person resumed the session: counting starts anew."""
+        """A person resumed the session: counting starts anew, with what was not counted yet."""
         self.requests, self.upstream = Requests(), UpstreamErrors()
-        self._conversations = {}
-        self._others = self._latest = self._mcp = None
+        self._conversations = {
+            name: None if trail is None else trail.anew() for name, trail in self._conversations.items()
+        }
+        self._others = None if self._others is None else self._others.anew()
+        self._mcp = None
         self._told = set()
         self._spared = True
 
@@ -161,11 +187,16 @@ class LoopMemory:
 
     def _trail_of(self, seen: Sighting) -> Trail:
         known = self._conversations
-        if seen.conversation not in known and not seen.base:
-            if self._others is None:
-                self._others = Trail()
-            return self._others
-        self._begin(seen.conversation)
+        if seen.conversation not in known:
+            if not seen.base:
+                self._others_of = seen.conversation
+                if self._others is None:
+                    self._others = Trail()
+                return self._others
+            self._begin(seen.conversation)
+            if self._others_of == seen.conversation:
+                # It was first seen in the middle: what was counted for it there goes on with it.
+                known[seen.conversation], self._others = self._others, None
         trail = known.pop(seen.conversation) or Trail()
         known[seen.conversation] = trail
         return trail

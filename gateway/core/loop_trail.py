@@ -47,6 +47,12 @@ class Trail:
         self.withdrawn = False
         """Whether that request was refused or failed, so that its successor may bring the same again."""
 
+    def anew(self) -> "Trail":
+        """A trail that has counted nothing, but knows what was counted."""
+        fresh = Trail()
+        fresh.base, fresh.taken, fresh.withdrawn = self.base, self.taken, self.withdrawn
+        return fresh
+
     def take(self, step: Step) -> None:
         """A tool was called and answered; one that gave no answer at all failed, and says nothing else."""
         result, plain = step.result, step.plain

@@ -54,8 +54,9 @@ async def judge_tool_call(
     """The same for a tool call on MCP. One that answers what its server asked back for was judged before."""
     if ask.resumes:
         return []
-    findings = live.loops.judge_mcp(tool_name(ask.name), digest)
-    _add_velocity(plane, live, attribution, findings, plane.clock.now_us())
+    now_us = plane.clock.now_us()
+    findings = live.loops.judge_mcp(tool_name(ask.name), digest, now_us)
+    _add_velocity(plane, live, attribution, findings, now_us)
     return await _answer(plane, live, findings, attribution, asks_model="")
 
 
@@ -81,11 +82,11 @@ class ToolWatch:
 
 
 @contextmanager
-def watched(live: LiveSession, ask: ToolAsk, digest: bytes) -> Iterator[ToolWatch]:
+def watched(live: LiveSession, ask: ToolAsk, digest: bytes, now_us: int) -> Iterator[ToolWatch]:
     """Counts the call in its session when it has ended; not one that is the twin of another under way, that only
     brings what its server asked back for, or whose caller left."""
     watch = ToolWatch(ask, digest)
-    counts = live.loops.mcp_begins(digest) and not ask.resumes
+    counts = live.loops.mcp_begins(digest, now_us) and not ask.resumes
     left = False
     try:
         yield watch

@@ -121,7 +121,7 @@ async def _line(
         context = await tool_context(plane, caller, live, attribution, ask.arguments)
         decision = authorize_tool(plane, caller, ask.name, models, context)
         warnings = await judge_tool_call(plane, live, ask, digest, attribution)
-        with watched(live, ask, digest) as watch:
+        with watched(live, ask, digest, plane.clock.now_us()) as watch:
             hold = await _hold(plane, live, attribution, ask, trail.call_id)
             await commit_hold(plane, live, hold, _placed(plane, live, hold, ask, digest, decision.rule))
             watch.sent()

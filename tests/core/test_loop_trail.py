@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.loop import Detector, LoopAction, LoopRules, judge
-from gateway.core.loop_memory import CONVERSATIONS_KEPT, LoopMemory, Sighting, Turn
+from gateway.core.loop_memory import CONVERSATIONS_KEPT, TWINS_MAX, LoopMemory, Sighting, Turn
 from gateway.core.loop_text import Step, step_of
 from gateway.core.loop_trail import Trail
 
@@ -170,14 +170,14 @@ def test_rule_24_model_and_mcp_sightings_are_not_added_up() -> None:
     seen = []
     for number in range(5):
         model = memory.judge_model(sighting(b"%d" % number, turn(READ)), NOW_US)
-        mcp = memory.judge_mcp(READ.tool, READ.call)
-        assert memory.mcp_begins(READ.call)
+        mcp = memory.judge_mcp(READ.tool, READ.call, NOW_US)
+        assert memory.mcp_begins(READ.call, NOW_US)
         memory.mcp_ended(READ.call, READ)
         memory.answered(b"%d" % number, b"", NOW_US)
         seen.append((action(model), action(mcp)))
     warn = LoopAction.WARN
     assert seen == [(None, None), (None, None), (warn, warn), (warn, warn), (warn, warn)]
-    assert action(memory.judge_mcp(READ.tool, READ.call)) is LoopAction.PAUSE
+    assert action(memory.judge_mcp(READ.tool, READ.call, NOW_US)) is LoopAction.PAUSE
     assert action(memory.judge_model(sighting(b"6", turn(READ)), NOW_US)) is LoopAction.PAUSE
 
 
@@ -224,27 +224,50 @@ def test_a_conversation_whose_beginning_was_never_seen_is_counted_with_its_like(
     assert action(found) is LoopAction.PAUSE
 
 
-def test_equal_mcp_calls_at_the_same_time_are_twins() -> None:
+def test_a_conversation_first_seen_in_the_middle_keeps_its_count() -> None:
     memory = LoopMemory()
-    for number in range(10):
-        first = memory.mcp_begins(READ.call)
-        for _ in range(7):
-            assert memory.judge_mcp(READ.tool, READ.call) == []
-            assert not memory.mcp_begins(READ.call)
-        assert first
-        for _ in range(7):
+    seen = []
+    for number in range(6):
+        base = b"turn %d" % number if number else b""
+        seen.append(action(memory.judge_model(sighting(b"%d" % number, turn(READ), base=base), NOW_US)))
+        memory.answered(b"%d" % number, b"", NOW_US)
+    assert seen[4:] == [LoopAction.WARN, LoopAction.PAUSE]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_equal_mcp_calls_at_the_same_time_are_twins(quick: bool) -> None:
+    """Eight workers ask at once; a quick tool answers the first ones before the last have asked."""
+    memory, now_us = LoopMemory(), NOW_US
+    for _ in range(3):
+        counted = [memory.mcp_begins(READ.call, now_us), memory.mcp_begins(READ.call, now_us)]
+        for _ in range(6):
+            if quick:
+                memory.mcp_ended(READ.call, READ if counted[0] and not any(counted[1:]) else None)
+            now_us += 10_000
+            assert memory.judge_mcp(READ.tool, READ.call, now_us) == []
+            counted.append(memory.mcp_begins(READ.call, now_us))
+        assert counted == [True] + [False] * 7
+        for _ in range(2 if quick else 8):
             memory.mcp_ended(READ.call, None)
-        memory.mcp_ended(READ.call, step("read", "a", f"state {number}"))
-    assert action(memory.judge_mcp(READ.tool, READ.call)) is None
+        now_us += 3_000_000
+
+
+def test_a_flood_of_equal_mcp_calls_at_the_same_time_is_counted_in_the_end() -> None:
+    memory = LoopMemory()
+    counted = [memory.mcp_begins(READ.call, NOW_US) for _ in range(60)]
+    assert counted.index(True, 1) == TWINS_MAX + 1
+    for each in counted:
+        memory.mcp_ended(READ.call, READ if each else None)
+    assert action(memory.judge_mcp(READ.tool, READ.call, NOW_US + 1_000_000)) is LoopAction.PAUSE
 
 
 def test_an_mcp_call_without_an_answer_is_an_error_and_no_equal_call() -> None:
     memory = LoopMemory()
     for number in range(10):
-        assert action(memory.judge_mcp(READ.tool, READ.call)) is (LoopAction.WARN if number >= 5 else None)
-        memory.mcp_begins(READ.call)
+        assert action(memory.judge_mcp(READ.tool, READ.call, NOW_US)) is (LoopAction.WARN if number >= 5 else None)
+        memory.mcp_begins(READ.call, NOW_US)
         memory.mcp_ended(READ.call, Step(READ.tool, READ.call, failed=True))
-    verdict = judge(memory.judge_mcp(READ.tool, READ.call), RULES)
+    verdict = judge(memory.judge_mcp(READ.tool, READ.call, NOW_US), RULES)
     assert verdict is not None
     assert verdict.finding.detector is Detector.ERRORS_IN_A_ROW
 
@@ -254,12 +277,12 @@ def test_after_a_person_resumed_counting_starts_anew() -> None:
     for number in range(5):
         memory.judge_model(sighting(b"r", turn(READ)), NOW_US)
         memory.answered(b"r", b"a", NOW_US)
-        memory.mcp_begins(READ.call)
+        memory.mcp_begins(READ.call, NOW_US)
         memory.mcp_ended(READ.call, READ)
         memory.upstream.failed(NOW_US, None, impatient=number > 0)
     memory.forgive()
     assert memory.judge_model(sighting(b"r", turn(READ)), NOW_US) == []
-    assert memory.judge_mcp(READ.tool, READ.call) == []
+    assert memory.judge_mcp(READ.tool, READ.call, NOW_US) == []
     assert memory.upstream.count == 0
     assert memory.spared(7)
     assert memory.spared(7), "for the whole quarter of an hour"
