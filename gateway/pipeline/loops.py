@@ -119,7 +119,7 @@ def _add_velocity(
         return
     past, new = plane.spending.past(attribution)
     if new:
-        bindings = plane.limiter.bindings(attribution, live.id)
+        bindings = plane.limiter.bindings(attribution, live.id, live.lineage)
         _ = plane.background.spawn(recall(plane.books, past, bindings, now_us))
     found = past.finding(now_us, rules.spend_velocity, rules.spend_velocity_from_usd_micros)
     if found is not None and not live.loops.spared(past.quarter(now_us)):

@@ -45,11 +45,10 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
     now_us = plane.clock.now_us()
     over = _overrun(plane, reserved, posted, now_us)
     total_us = (plane.clock.monotonic_ns() - started_ns) // 1000
-    waited_us = reserved.leave_turn(usage.input_tokens + usage.output_tokens)
-    ours_us = max(0, total_us - ended.upstream_us - waited_us)
+    ours_us = max(0, total_us - ended.upstream_us - reserved.leave_turn(usage.input_tokens + usage.output_tokens))
     attribution = reserved.hold.attribution
     plane.limiter.settle(reserved.hold, posted)
-    plane.spending.booked(reserved.attribution, money, now_us)
+    plane.spending.booked(attribution, money, now_us)
     plane.books.post(
         CallSettled(
             call_id=reserved.call_id,
