@@ -13,12 +13,14 @@ from gateway.core.budget import Ask, Shortfall
 from gateway.core.catalog import Deployment, PricedRates
 from gateway.core.condition_context import PolicyContext
 from gateway.core.decision import CallDecision, Decision
+from gateway.core.grant import CounterName, Grants
 from gateway.core.hold import Binding, CounterView, Hold, Summary
 from gateway.core.idempotency import EarlierCall, KeyUsed
 from gateway.core.identity import VirtualKey
 from gateway.core.ledger import Amounts, Entry
 from gateway.core.limit import Limit
 from gateway.core.outbox import DeliveryTried, DueDelivery, OutboxEntry, OutboxRow
+from gateway.core.quota_request import QuotaRequest
 from gateway.core.record import CallRecord
 from gateway.core.report import (
     AuditRow,
@@ -92,6 +94,16 @@ class Reports(Protocol):
         `since_us` and `until_us` (not included) lie on steps."""
 
     async def call(self, call_id: str) -> CallRow | None: ...
+
+    async def quota_requests(
+        self,
+        *,
+        request_id: str | None = None,
+        state: str | None = None,
+        since_us: int | None = None,
+        limit: int,
+    ) -> list[QuotaRequest]:
+        """Newest first; `since_us` is when they were asked for."""
 
     async def audit(self, search: AuditSearch) -> list[AuditRow]: ...
 
@@ -247,6 +259,12 @@ class Limiter(Protocol):
     def configure(
         self, limits: tuple[Limit, ...], key_limits: Mapping[str, tuple[Limit, ...]], now_us: int
     ) -> None: ...
+
+    def grant(self, grants: Grants, now_us: int) -> None:
+        """Takes over all raises for a time; they bind the next call, waiting ones and the next top-up."""
+
+    def drawn(self) -> Mapping[CounterName, tuple[int, int]]:
+        """Raised limits that holds went beyond since this was last asked: since when, and at most how far."""
 
     def summary(self, hold: Hold) -> Summary: ...
 

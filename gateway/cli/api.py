@@ -72,19 +72,21 @@ def call(
     *,
     query: Mapping[str, str | None] | None = None,
     body: Mapping[str, Any] | None = None,
+    acting_as: str | None = None,
 ) -> dict[str, Any]:
-    """The answer's JSON object. Ends the command with the API's message if it refuses."""
+    """The answer's JSON object. Ends the command with the API's message if it refuses. `acting_as` names the person
+    (`user:carol`) who does this, where its own right counts; else it is the administrator."""
     wanted = {name: value for name, value in (query or {}).items() if value is not None}
     full = f"/api/v1{path}" + (f"?{urlencode(wanted)}" if wanted else "")
     server = _server(target)
     with patience():
         status, answer = NO_ANSWER, dict[str, Any]()
         if server.token is not None:
-            status, answer = _remote(server.url, server.token, method, full, body)
+            status, answer = _remote(server.url, server.token, method, full, body, acting_as or actor())
         if status == NO_ANSWER:
             if server.named:
                 fail(f"no Comptroller answers at {server.url}", UNAVAILABLE)
-            status, answer = _from_books(target, server.url, method, full, body)
+            status, answer = _from_books(target, server.url, method, full, body, acting_as or actor())
     if status >= 400:
         error = answer.get("error", {})
         fail(str(error.get("message", f"the server answered {status}")), _exit_code(status))
@@ -99,7 +101,7 @@ def ask_running(target: Target, path: str) -> dict[str, Any] | None:
     server = _server(target)
     if server.token is None:
         return None
-    status, answer = _remote(server.url, server.token, "GET", f"/api/v1{path}", None)
+    status, answer = _remote(server.url, server.token, "GET", f"/api/v1{path}", None, actor())
     return answer if status == 200 else None
 
 
@@ -134,7 +136,7 @@ def _server(target: Target) -> Server:
 
 
 def _from_books(
-    target: Target, url: str, method: str, path: str, body: Mapping[str, Any] | None
+    target: Target, url: str, method: str, path: str, body: Mapping[str, Any] | None, acting: str
 ) -> tuple[int, dict[str, Any]]:
     loaded = loaded_config(target.config)
     books = loaded.resolve(loaded.settings.storage.sqlite_path)
@@ -144,14 +146,16 @@ def _from_books(
             "are, or name the server in COMPTROLLER_URL"
         )
         fail(text, UNAVAILABLE)
-    found: tuple[int, dict[str, Any]] = load("gateway.cli.local").answer(loaded, method, path, body, actor())
+    found: tuple[int, dict[str, Any]] = load("gateway.cli.local").answer(loaded, method, path, body, acting)
     return found
 
 
-def _remote(url: str, token: str, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
+def _remote(
+    url: str, token: str, method: str, path: str, body: Mapping[str, Any] | None, acting: str
+) -> tuple[int, dict[str, Any]]:
     """(NO_ANSWER, {}) if nothing that is ours answers there."""
     httpx = load("httpx2")
-    headers = {"authorization": f"Bearer {token}", "x-comptroller-actor": actor()}
+    headers = {"authorization": f"Bearer {token}", "x-comptroller-actor": acting}
     try:
         with httpx.Client(timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S), trust_env=False) as client:
             reply = client.request(method, url + path, headers=headers, json=body)

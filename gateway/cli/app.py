@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import alerts, books, keys, node, policy
+from gateway.cli import alerts, books, keys, node, policy, requests
 from gateway.cli.lazy import load
 from gateway.cli.options import Group
 
@@ -44,6 +44,7 @@ app.command()(books.usage)
 app.add_typer(keys.app, name="keys")
 app.add_typer(books.limits, name="limits")
 app.add_typer(books.sessions, name="sessions")
+app.add_typer(requests.app, name="requests")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(policy.app, name="policy")
 app.add_typer(books.audit, name="audit")

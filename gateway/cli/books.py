@@ -8,14 +8,14 @@ from gateway.cli.api import at, call
 from gateway.cli.journal import COLUMNS as JOURNAL_COLUMNS
 from gateway.cli.journal import told
 from gateway.cli.moments import moment
-from gateway.cli.options import Config, Group, Json, target
+from gateway.cli.options import FOR, ActingAs, Config, Group, Json, person, target
 from gateway.cli.output import FINDING, USAGE, csv_line, decimal, fail, print_json, say, table
 
 limits = typer.Typer(cls=Group, help="Live counters of every limit.", no_args_is_help=True)
 sessions = typer.Typer(cls=Group, help="Runs of agents: look at them, pause, resume, stop.", no_args_is_help=True)
 audit = typer.Typer(cls=Group, help="The journal: search it, verify its hash chain.", no_args_is_help=True)
 FIGURES = ("calls", "denied", "input_tokens", "output_tokens", "tool_calls", "cost_usd")
-LIMIT_COLUMNS = ("name", "scope", "unit", "limit", "spent", "held", "remaining", "window", "resets_at")
+LIMIT_COLUMNS = ("name", "scope", "unit", "limit", "granted", "spent", "held", "remaining", "window", "resets_at")
 SESSION_COLUMNS = (
     *("id", "parent", "state", "key", "agent", "calls", "denied", "cost_usd", "tree_cost_usd", "last_active_at"),
     "reason",
@@ -68,6 +68,26 @@ def show_limit(
         return
     _fields({name: value for name, value in found["rule"].items() if value not in (None, {})})
     table(LIMIT_COLUMNS, found["limits"], empty="No counter of it is live.")
+
+
+@limits.command("grant")
+def grant(
+    name: Annotated[str, typer.Argument(help="The limit's name.")],
+    scope: Annotated[str, typer.Option(help="Which counter, such as user:alice; as limits list shows it.")],
+    add: Annotated[float, typer.Option(help="How much more, in the limit's unit; usd in dollars.")],
+    reason: Annotated[str, typer.Option(help="Why; kept beside the grant.")],
+    until: Annotated[str | None, typer.Option("--for", "--until", help=FOR)] = None,
+    acting_as: ActingAs = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Raise one limit for one scope for a time; the raise ends by itself."""
+    body = {"scope": scope, "amount": add, "reason": reason, "until": until}
+    found = call(target(config), "POST", at("limits", name, "grants"), body=body, acting_as=person(acting_as))
+    print_json(found) if as_json else say(
+        f"Limit '{name}' has {found['granted']} {found['unit']} more for {scope} until {found['granted_until']}. "
+        f"To end it before: comptroller requests withdraw {found['request']}"
+    )
 
 
 @sessions.command("list")

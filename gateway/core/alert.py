@@ -27,6 +27,7 @@ class AlertKind(StrEnum):
     SESSION_PAUSED = "session_paused"
     SESSION_STOPPED = "session_stopped"
     REQUEST_WAITING = "request_waiting"
+    REQUEST_DECIDED = "request_decided"
     RELOAD_REFUSED = "reload_refused"
     SPEND_ANOMALY = "spend_anomaly"
     LEDGER_TROUBLE = "ledger_trouble"

@@ -5,9 +5,10 @@ from typing import Final
 
 from gateway.core.alert import Alert, AlertKind, Fact, Severity
 from gateway.core.attribution import Attribution
-from gateway.core.denial import Code, Denial
+from gateway.core.denial import Code, Denial, amount_shown, time_shown
 from gateway.core.identity import ABSENT
 from gateway.core.ledger import Amounts
+from gateway.core.quota_request import QuotaRequest
 from gateway.core.session import SessionState
 
 _OPERATORS: Final = frozenset({Code.UPSTREAM_QUOTA, Code.PRICE_UNKNOWN})
@@ -112,6 +113,43 @@ def reload_alert(findings: Sequence[str], kept: str, at_us: int) -> Alert:
     text = f"Configuration and policy on disk were refused, the old ones stay in force: {first}"
     facts: dict[str, Fact] = {"findings": len(findings), "first": first[:500], "kept_policy": kept}
     return Alert(AlertKind.RELOAD_REFUSED, Severity.CRITICAL, "config", text, at_us, facts)
+
+
+def request_alert(request: QuotaRequest, at_us: int) -> Alert:
+    """More was asked for; without the asker's own words, which may repeat anything."""
+    who_asks = request.subjects[0] if request.subjects else "somebody"
+    more = f"{amount_shown(request.unit, request.amount)} {request.unit} more"
+    text = (
+        f"{who_asks} asks for {more} of limit {request.limit} for {request.scope} until "
+        f"{time_shown(request.until_us)}: comptroller requests show {request.id}"
+    )
+    dedupe = f"request:{request.id}:waiting"
+    facts = _request_facts(request)
+    return Alert(AlertKind.REQUEST_WAITING, Severity.WARNING, f"limit:{request.limit}", text, at_us, facts, dedupe)
+
+
+def decided_alert(request: QuotaRequest, at_us: int) -> Alert:
+    """A request was approved, denied or withdrawn, or a raise was given unasked or taken back."""
+    raised = "" if request.granted == 0 else f", {amount_shown(request.unit, request.granted)} {request.unit} more"
+    text = f"Request {request.id} for limit {request.limit} and {request.scope} is {request.state.value}{raised}."
+    dedupe = f"request:{request.id}:{request.state.value}"
+    facts = _request_facts(request)
+    return Alert(AlertKind.REQUEST_DECIDED, Severity.INFO, f"limit:{request.limit}", text, at_us, facts, dedupe)
+
+
+def _request_facts(request: QuotaRequest) -> dict[str, Fact]:
+    return {
+        "request": request.id,
+        "state": request.state.value,
+        "limit": request.limit,
+        "scope": request.scope,
+        "unit": request.unit,
+        "amount": amount_shown(request.unit, request.amount),
+        "granted": amount_shown(request.unit, request.granted),
+        "until": time_shown(request.ends_us or request.until_us),
+        "session": request.session_id or None,
+        "decided_by": request.decided_by or None,
+    }
 
 
 def ledger_alert(at_us: int, *, behind: bool) -> Alert:

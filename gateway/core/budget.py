@@ -13,6 +13,7 @@ from gateway.core.limit import UNITS, Limit, Unit
 from gateway.core.sizing import Draw
 
 TRANSIENT_WITHIN_S = 60.0
+_ASK = "ask for more with quota_request (MCP, or POST /api/v1/me/requests)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Shortfall:
     asked: int
     resets_at_us: int | None
     wait_us: int | None = None
+    granted: int = 0
 
     @property
     def fits_posted_alone(self) -> bool:
@@ -52,6 +54,7 @@ class Shortfall:
             self.held,
             self.asked,
             self.resets_at_us,
+            self.granted,
         )
 
 
@@ -153,9 +156,7 @@ def _message(code: Code, facts: LimitFacts, shortfall: Shortfall, wait_s: float 
     if code is Code.CONCURRENCY_LIMITED:
         return f"Limit '{name}' allows {facts.limit} calls at once for {scope}; wait for one of them to end."
     if code is Code.SESSION_LIMIT:
-        return (
-            f"Limit '{name}' allows {facts.limit} new sessions for {scope}; go on in an open session or ask for more."
-        )
+        return f"Limit '{name}' allows {facts.limit} new sessions for {scope}; go on in an open session, or {_ASK}."
     if code is Code.RATE_LIMITED and shortfall.wait_us is not None:
         period = shortfall.limit.window.kind.value
         return f"Limit '{name}' allows {facts.limit} {facts.unit} a {period} for {scope}; retry in {wait_s:.1f} s."
@@ -169,10 +170,10 @@ def _message(code: Code, facts: LimitFacts, shortfall: Shortfall, wait_s: float 
     if code is Code.RATE_LIMITED:
         return f"{head}. Retry in {wait_s:.1f} s."
     if facts.asked > facts.limit:
-        return f"{head}, which is more than the whole limit. Make the request smaller or ask for a higher limit."
+        return f"{head}, which is more than the whole limit. Make the request smaller, or {_ASK}."
     if facts.resets_at_us is None:
-        return f"{head}. Stop here and ask the owner of this limit for more; retrying does not help."
-    return f"{head}. It resets at {time_shown(facts.resets_at_us)}; until then only a higher limit helps."
+        return f"{head}. Stop here, or {_ASK}; retrying does not help."
+    return f"{head}. It resets at {time_shown(facts.resets_at_us)}; until then, {_ASK}."
 
 
 def _shown(unit: str, amount: int) -> str:

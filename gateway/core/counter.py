@@ -18,9 +18,9 @@ RATED_PERIODS_US: Mapping[WindowKind, int] = {WindowKind.MINUTE: 60_000_000, Win
 
 
 class Counter:
-    """A running sum with holds. Amounts are in the limit's unit."""
+    """A running sum with holds. Amounts are in the limit's unit; `granted` is the part of `amount` that grants add."""
 
-    __slots__ = ("amount", "end_us", "held", "holds", "limit", "posted", "scope", "start_us", "used_us")
+    __slots__ = ("amount", "end_us", "granted", "held", "holds", "limit", "posted", "scope", "start_us", "used_us")
 
     def __init__(self, limit: Limit, scope: str, start_us: int, end_us: int, posted: int = 0) -> None:
         self.limit = limit
@@ -32,6 +32,12 @@ class Counter:
         self.holds = 0
         self.used_us = start_us
         self.amount = limit.amount
+        self.granted = 0
+
+    def grant(self, granted: int) -> None:
+        """Grants add so much from now on."""
+        self.amount += granted - self.granted
+        self.granted = granted
 
     def spent(self, now_us: int) -> int:
         """Posted and still counted at `now_us`."""
@@ -127,6 +133,10 @@ class RateCounter(Counter):
         """The used share of the burst, as that share of the limit: all of it just when the next request must wait."""
         rate = self._rate
         return rate.limit - -(-self.remaining(now_us) * rate.limit // rate.burst)
+
+    def grant(self, granted: int) -> None:
+        super().grant(granted)
+        self._bind(self.amount)
 
     def hold(self, amount: int, now_us: int) -> None:
         super().hold(0, now_us)

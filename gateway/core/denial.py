@@ -68,7 +68,8 @@ TRANSIENT = frozenset(
 class LimitFacts:
     """The limit that refused a call, with figures that add up. Amounts are in `unit`; usd in micro-USD.
 
-    `asked` is the smallest amount that would have been admitted had there been room (rule 30).
+    `asked` is the smallest amount that would have been admitted had there been room (rule 30); `granted` is the part of
+    `limit` that grants add for now.
     """
 
     name: str
@@ -79,6 +80,7 @@ class LimitFacts:
     held: int
     asked: int
     resets_at_us: int | None
+    granted: int = 0
 
     @property
     def remaining(self) -> int:
@@ -148,6 +150,7 @@ def _limit_object(facts: LimitFacts) -> dict[str, Any]:
         "scope": facts.scope,
         "unit": facts.unit,
         "limit": amount_shown(facts.unit, facts.limit),
+        "granted": amount_shown(facts.unit, facts.granted),
         "spent": amount_shown(facts.unit, facts.spent),
         "held": amount_shown(facts.unit, facts.held),
         "remaining": amount_shown(facts.unit, facts.remaining),

@@ -13,9 +13,9 @@ from gateway.core.sizing import Draw
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One limit as it binds one call: its counter's scope, the amount after overrides, how its past is asked for;
-    `draw` is set for limits on tokens and money, `hard` for those that refuse, `session_id` where the counter is that
-    of one session and its descendants."""
+    """One limit as it binds one call: its counter's scope, the amount after overrides and with grants (`granted` is
+    their part of it), how its past is asked for; `draw` is set for limits on tokens and money, `hard` for those that
+    refuse, `session_id` where the counter is that of one session and its descendants."""
 
     limit: Limit
     scope: str
@@ -24,6 +24,7 @@ class Binding:
     hard: bool = True
     draw: Draw | None = None
     session_id: str = ""
+    granted: int = 0
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class CounterView:
-    """One live counter as `limits list` shows it. Amounts in the limit's unit."""
+    """One live counter as `limits list` shows it. Amounts in the limit's unit; `granted` is part of `limit`."""
 
     name: str
     scope: str
@@ -52,6 +53,7 @@ class CounterView:
     held: int
     window: str
     resets_at_us: int | None
+    granted: int = 0
 
     @property
     def remaining(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.core.attribution import Attribution
 from gateway.core.identity import VirtualKey
+from gateway.core.quota_request import QuotaRequest
 from gateway.core.session import Session
 from gateway.core.usage import Usage
 
@@ -195,6 +196,17 @@ class KeySaved:
     key: VirtualKey
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaRequestChanged:
+    """A request for more was opened, decided or withdrawn, or its raise was first used, ended or given unasked;
+    `request` is its state after that. Its free texts go beside the journal, where they can be erased."""
+
+    at_us: int
+    actor: str
+    action: str
+    request: QuotaRequest
+
+
 Entry = (
     HoldPlaced
     | HoldRaised
@@ -205,6 +217,7 @@ Entry = (
     | SessionChanged
     | AdminChanged
     | KeySaved
+    | QuotaRequestChanged
 )
 
 

@@ -4,7 +4,7 @@ It is a tuple of `Binding`s for everybody else; the limiter keeps beside it what
 counters, and until when they are the right ones.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Self
 
 from gateway.core.attribution import Attribution
@@ -76,6 +76,18 @@ class OpenHold(Hold):
             return True
         at = b.session_id or self.session_id
         return b.limit.binds(self.attribution, at) and b.limit.scope(self.attribution, at) == b.scope
+
+    def lay_on(self, bound: Bound, kept: Collection[str]) -> Collection[Binding]:
+        """Binds it as `bound` says, on the counters of those limits that were kept; returns what it has no place on."""
+        now = {(b.limit.name, b.scope): b for b in bound}
+        places = [
+            (now.pop((b.limit.name, b.scope), b), counter)
+            for b, counter in zip(self.bindings, self.counters, strict=True)
+            if b.limit.name in kept
+        ]
+        self.bindings = tuple([b for b, _ in places])
+        self.counters = tuple([counter for _, counter in places])
+        return now.values()
 
     def move(self, bound: Bound, counters: tuple[Counter, ...], now_us: int) -> bool:
         """Takes the places of `bound` that it does not have yet, all or none, and is booked there from now on."""

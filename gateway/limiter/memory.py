@@ -8,11 +8,13 @@ memory; settlements that happen while a counter is being loaded are added to wha
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
 from gateway.core.attribution import OPENER, Attribution
 from gateway.core.budget import Ask, Shortfall, amount_of, amounts_by_unit
 from gateway.core.child_part import CHILD_PARTS
 from gateway.core.counter import NEVER_US, Counter
+from gateway.core.grant import Grants
 from gateway.core.hold import Binding, CounterView, Hold, Summary
 from gateway.core.ledger import Amounts
 from gateway.core.limit import Limit, Unit
@@ -21,8 +23,9 @@ from gateway.core.session import Lineage
 from gateway.core.sizing import Draw, Room
 from gateway.limiter.binding import TermsOf, bindings_of
 from gateway.limiter.bound import Bound, OpenHold, opened_hold
-from gateway.limiter.past import negative, new_counter, same_view, totals_ask, window_of
-from gateway.limiter.reading import live_view, only_here, shortfall, summary, view
+from gateway.limiter.past import counter_of_openings, negative, new_counter, same_view, totals_ask, window_of
+from gateway.limiter.raised import Raised
+from gateway.limiter.reading import lacking, live_view, shortfall, spare, summary, view
 from gateway.ports import Books
 
 CounterKey = tuple[str, str]
@@ -52,6 +55,7 @@ class MemoryLimiter:
         self._revision = 0
         self._generation = 0
         self._freed: asyncio.Event | None = None
+        self._raised = Raised()
 
     def configure(self, limits: tuple[Limit, ...], key_limits: Mapping[str, tuple[Limit, ...]], now_us: int) -> None:
         """Takes over a new set of limits whole. A counter stays if its limit still counts the same thing; calls in
@@ -74,6 +78,14 @@ class MemoryLimiter:
             self._rebind(hold, kept)
         self._wake()
 
+    def grant(self, grants: Grants, now_us: int) -> None:
+        """Takes over all raises for a time, those to come too."""
+        if self._raised.take(grants, now_us):
+            self._raise()
+
+    def drawn(self) -> Mapping[CounterKey, tuple[int, int]]:
+        return self._raised.drawn()
+
     def bindings(self, attribution: Attribution, session_id: str, lineage: Lineage) -> Bound:
         """The limits that bind a call, in file order. A session's lineage never changes."""
         at = (attribution, session_id)
@@ -81,7 +93,7 @@ class MemoryLimiter:
         if found is None:
             limits = (*self._limits, *self._key_limits.get(attribution.key_id, ()))
             each = bindings_of(limits, attribution, session_id, lineage, self._terms_of)
-            found = Bound(each, attribution, session_id, lineage, self._revision)
+            found = Bound(self._raised.bind(each), attribution, session_id, lineage, self._revision)
             self._bindings[at] = found
             if len(self._bindings) > BINDINGS_KEPT:
                 self._bindings.popitem(last=False)
@@ -89,6 +101,7 @@ class MemoryLimiter:
 
     async def load(self, bindings: Sequence[Binding], session_id: str, now_us: int, *, fresh_session: bool) -> None:
         """Brings every counter of `bindings` into memory. Raises BooksUnavailable."""
+        self._turn(now_us)
         if self._ready(bindings, now_us):
             return
         while True:
@@ -109,6 +122,7 @@ class MemoryLimiter:
 
     def rooms(self, bindings: Sequence[Binding], now_us: int) -> tuple[Room, ...]:
         """What the hard limits on tokens and money leave for this call: the tightest of each kind of draw."""
+        self._turn(now_us)
         bindings = self._current(bindings)
         tightest = [NEVER_US] * len(Draw)
         for b, counter in zip(bindings, self._found(bindings, now_us), strict=True):
@@ -119,6 +133,7 @@ class MemoryLimiter:
 
     def shortfalls(self, bindings: Sequence[Binding], ask: Ask, now_us: int) -> tuple[Shortfall, ...]:
         """Every limit on which the ask does not fit now, soft ones too."""
+        self._turn(now_us)
         bindings = self._current(bindings)
         amounts = amounts_by_unit(ask)
         found = []
@@ -138,6 +153,7 @@ class MemoryLimiter:
         now_us: int,
     ) -> Hold | tuple[Shortfall, ...]:
         """A hold on all limits, or every hard limit that refuses: check and take in one step."""
+        self._turn(now_us)
         bound = self._current(bindings)
         short = self.shortfalls(bound, ask, now_us)
         if short:
@@ -154,21 +170,21 @@ class MemoryLimiter:
         lineage = bindings.lineage if isinstance(bindings, Bound) else ()
         hold = OpenHold(call_id, at_us, attribution, session_id, ask, bound, short, counters=counters, lineage=lineage)
         self._open[id(hold)] = hold
+        self._raised.draw(bound, counters, now_us)
         return hold
 
     def top_up(self, hold: Hold, more: Amounts, now_us: int) -> bool:
         """Raises a hold on its token and money limits, all or none (rule 5)."""
+        self._turn(now_us)
         amounts = amounts_by_unit(Ask(more, concurrent=0))
-        metered = [
-            (b, counter, amounts[b.limit.unit_index])
-            for b, counter in zip(hold.bindings, opened_hold(hold).counters, strict=True)
-            if b.draw is not None
-        ]
+        places = zip(hold.bindings, opened_hold(hold).counters, strict=True)
+        metered = [(b, counter, amounts[b.limit.unit_index]) for b, counter in places if b.draw is not None]
         for b, counter, amount in metered:
             if amount and b.hard and counter.spent(now_us) + counter.held + amount > b.amount:
                 return False
         for _, counter, amount in metered:
             counter.raise_hold(amount)
+        self._raised.draw(hold.bindings, opened_hold(hold).counters, now_us)
         hold.ask = Ask(hold.ask.amounts.plus(more), hold.ask.sessions, hold.ask.concurrent)
         return True
 
@@ -181,13 +197,9 @@ class MemoryLimiter:
 
     def lacking(self, hold: Hold, more: Amounts, now_us: int) -> tuple[Shortfall, ...]:
         """The hard limits that have no room for raising this hold, on the counters that it lies on."""
+        self._turn(now_us)
         amounts = amounts_by_unit(Ask(more, concurrent=0))
-        found = [
-            shortfall(b, counter, asked, now_us)
-            for b, counter in zip(hold.bindings, opened_hold(hold).counters, strict=True)
-            if b.hard and b.draw is not None and (asked := amounts[b.limit.unit_index])
-        ]
-        return tuple([short for short in found if short is not None])
+        return lacking(zip(hold.bindings, opened_hold(hold).counters, strict=True), amounts, now_us)
 
     def shrink(self, hold: Hold, less: Amounts) -> None:
         """Gives back a top-up that could not be made durable."""
@@ -209,14 +221,13 @@ class MemoryLimiter:
         """Waits until some hold ends or the limits change, at most so long."""
         if self._freed is None:
             self._freed = asyncio.Event()
-        try:
-            await asyncio.wait_for(self._freed.wait(), timeout_s)
-        except TimeoutError:
-            return False
-        return True
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(self._freed.wait(), timeout_s)
+        return False
 
     def views(self, now_us: int) -> list[CounterView]:
         """All live counters."""
+        self._turn(now_us)
         return [
             live_view(counter, now_us)
             for counter in self._counters.values()
@@ -225,8 +236,9 @@ class MemoryLimiter:
 
     def view(self, bindings: Sequence[Binding], now_us: int) -> list[CounterView]:
         """The counters of one call, in file order; those not in memory are left out."""
+        self._turn(now_us)
         found = []
-        for b in bindings:
+        for b in self._current(bindings):
             counter = self._counters.get((b.limit.name, b.scope))
             if counter is not None and counter.end_us > now_us:
                 found.append(view(b, counter, now_us))
@@ -234,18 +246,12 @@ class MemoryLimiter:
 
     def summary(self, hold: Hold) -> Summary:
         """What a reply says of its limits, rates as of the hold."""
-        return summary(
-            zip(hold.bindings, opened_hold(hold).counters, strict=True), amounts_by_unit(hold.ask), hold.at_us
-        )
+        places = zip(hold.bindings, opened_hold(hold).counters, strict=True)
+        return summary(places, amounts_by_unit(hold.ask), hold.at_us)
 
     def sweep(self, now_us: int, idle_us: int) -> int:
         """Lets counters leave memory that nothing holds and nobody used for a while. Returns how many left."""
-        free = {key: c for key, c in self._counters.items() if not c.holds and not only_here(c, now_us)}
-        gone = [key for key, c in free.items() if c.end_us <= now_us or now_us - c.used_us > idle_us]
-        spare = len(self._counters) - len(gone) - COUNTERS_KEPT
-        if spare > 0:
-            left = set(gone)
-            gone += sorted((key for key in free if key not in left), key=lambda key: free[key].used_us)[:spare]
+        gone = spare(self._counters, now_us, idle_us, COUNTERS_KEPT)
         for key in gone:
             counter = self._counters.pop(key)
             if counter.end_us > now_us:
@@ -259,11 +265,7 @@ class MemoryLimiter:
         for limit in self._every_limit():
             if limit.unit is Unit.SESSIONS and limit.each == OPENER:
                 for scope, times in opened.items():
-                    counter = new_counter(limit, scope, now_us, limit.amount, Totals({}), now_us)
-                    for at_us in times:
-                        if counter.start_us <= at_us < counter.end_us:
-                            counter.post(1, at_us)
-                    self._put((limit.name, scope), counter)
+                    self._put((limit.name, scope), counter_of_openings(limit, scope, times, now_us))
         self._generation += 1
 
     def _every_limit(self) -> list[Limit]:
@@ -291,7 +293,7 @@ class MemoryLimiter:
         key = (b.limit.name, b.scope)
         counter = self._counters.get(key)
         if counter is not None:
-            counter.amount = b.amount
+            counter.amount, counter.granted = b.amount, b.granted
             if counter.end_us > now_us:
                 return True
         if key in self._loading:
@@ -352,6 +354,23 @@ class MemoryLimiter:
                     late.append((hold.at_us, amounts))
         self._wake()
 
+    def _turn(self, now_us: int) -> None:
+        """Grants begin and end by the clock, to the microsecond."""
+        if self._raised.turned(now_us):
+            self._raise()
+
+    def _raise(self) -> None:
+        """Other amounts bind from here on: calls to come, waiting ones, and those in flight at their next top-up."""
+        self._bindings.clear()
+        self._unplaced.clear()
+        self._revision += 1
+        self._generation += 1
+        for key, counter in self._counters.items():
+            counter.grant(self._raised.amounts.get(key, 0))
+        for hold in self._open.values():
+            self._rebind(hold, self._named)
+        self._wake()
+
     def _wake(self) -> None:
         if self._freed is not None:
             self._freed.set()
@@ -359,18 +378,12 @@ class MemoryLimiter:
 
     def _rebind(self, hold: OpenHold, kept: Collection[str]) -> None:
         """Lays a call in flight on the limits of now: on counters that stayed at once, on others when they come up."""
-        now = {(b.limit.name, b.scope): b for b in self.bindings(hold.attribution, hold.session_id, hold.lineage)}
-        places = []
-        for b, counter in zip(hold.bindings, hold.counters, strict=True):
-            if b.limit.name in kept:
-                places.append((now.pop((b.limit.name, b.scope), b), counter))
-        hold.bindings = tuple([b for b, _ in places])
-        hold.counters = tuple([counter for _, counter in places])
-        for key, b in now.items():
-            self._unplaced.setdefault(key, []).append((hold, b))
+        for b in hold.lay_on(self.bindings(hold.attribution, hold.session_id, hold.lineage), kept):
+            self._unplaced.setdefault((b.limit.name, b.scope), []).append((hold, b))
 
     def _put(self, key: CounterKey, counter: Counter) -> None:
         """A counter comes up; calls that were in flight when its limit came are held on it."""
+        counter.granted = self._raised.amounts.get(key, 0)
         self._counters[key] = counter
         for hold, b in self._unplaced.pop(key, ()):
             if hold.open and counter.start_us <= hold.at_us < counter.end_us:

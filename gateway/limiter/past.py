@@ -1,5 +1,7 @@
 """How a counter begins: which stretch of the books it is a view on, what to ask them, what to make of the answer."""
 
+from collections.abc import Iterable
+
 from gateway.core.attribution import OPENER, Attribution
 from gateway.core.budget import Ask, amount_of
 from gateway.core.counter import NEVER_US, Counter, RateCounter, RollingCounter, rate_of, rated
@@ -56,6 +58,15 @@ def new_counter(limit: Limit, scope: str, at_us: int, amount: int, totals: Total
             counter = Counter(limit, scope, start_us, end_us, sum(posted.values()))
     counter.amount = amount
     counter.used_us = now_us
+    return counter
+
+
+def counter_of_openings(limit: Limit, scope: str, times_us: Iterable[int], now_us: int) -> Counter:
+    """How many sessions one opener began."""
+    counter = new_counter(limit, scope, now_us, limit.amount, Totals({}), now_us)
+    for at_us in times_us:
+        if counter.start_us <= at_us < counter.end_us:
+            counter.post(1, at_us)
     return counter
 
 

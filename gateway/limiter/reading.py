@@ -1,6 +1,6 @@
 """What counters say: why an ask does not fit on one, and how one is shown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gateway.core.attribution import OPENER
 from gateway.core.budget import Shortfall
@@ -15,20 +15,31 @@ def shortfall(b: Binding, counter: Counter, asked: int, now_us: int) -> Shortfal
         if not wait_us:
             return None
         spent = counter.spent(now_us)
-        return Shortfall(b.limit, b.scope, b.amount, spent, 0, asked, now_us + wait_us, wait_us)
+        return Shortfall(b.limit, b.scope, b.amount, spent, 0, asked, now_us + wait_us, wait_us, b.granted)
     spent = counter.spent(now_us)
     if spent + counter.held + asked <= b.amount:
         return None
     resets_us = counter.frees_at_us(asked, b.amount, now_us)
-    return Shortfall(b.limit, b.scope, b.amount, spent, counter.held, asked, resets_us)
+    return Shortfall(b.limit, b.scope, b.amount, spent, counter.held, asked, resets_us, granted=b.granted)
+
+
+def lacking(places: Iterable[tuple[Binding, Counter]], amounts: tuple[int, ...], now_us: int) -> tuple[Shortfall, ...]:
+    """The hard limits on tokens and money that have no room for so much more."""
+    found = [
+        shortfall(b, counter, asked, now_us)
+        for b, counter in places
+        if b.hard and b.draw is not None and (asked := amounts[b.limit.unit_index])
+    ]
+    return tuple([short for short in found if short is not None])
 
 
 def view(b: Binding, counter: Counter, now_us: int) -> CounterView:
     """A counter as it binds one call."""
     resets_us = None if counter.end_us >= NEVER_US else counter.end_us
     spent = counter.spent(now_us)
+    window = b.limit.window.text
     return CounterView(
-        b.limit.name, b.scope, b.limit.unit.value, b.amount, spent, counter.held, b.limit.window.text, resets_us
+        b.limit.name, b.scope, b.limit.unit.value, b.amount, spent, counter.held, window, resets_us, b.granted
     )
 
 
@@ -44,6 +55,7 @@ def live_view(counter: Counter, now_us: int) -> CounterView:
         counter.held,
         limit.window.text,
         None if counter.end_us >= NEVER_US else counter.end_us,
+        counter.granted,
     )
 
 
@@ -63,6 +75,17 @@ def summary(places: Iterable[tuple[Binding, Counter]], amounts: tuple[int, ...],
         elif tokens is None and b.limit.unit in TOKEN_UNITS:
             tokens = (b, counter)
     return Summary(*(None if each is None else view(*each, now_us) for each in (first, requests, tokens)))
+
+
+def spare(counters: Mapping[tuple[str, str], Counter], now_us: int, idle_us: int, most: int) -> list[tuple[str, str]]:
+    """Which may leave memory: nothing holds them and nobody used them for a while, or there are more than `most`."""
+    free = {key: c for key, c in counters.items() if not c.holds and not only_here(c, now_us)}
+    gone = [key for key, c in free.items() if c.end_us <= now_us or now_us - c.used_us > idle_us]
+    over = len(counters) - len(gone) - most
+    if over > 0:
+        left = set(gone)
+        gone += sorted((key for key in free if key not in left), key=lambda key: free[key].used_us)[:over]
+    return gone
 
 
 def only_here(counter: Counter, now_us: int) -> bool:

@@ -84,6 +84,7 @@ async def set_state(plane: Plane, session_id: str, state: SessionState, reason: 
         key = plane.keys.get(live.session.key_id)
         whose = None if key is None else attribute(key, plane.catalog.directory)
         plane.alerts.post(session_alert(state, live.id, actor, plane.clock.now_us(), whose))
+    plane.refusals.judge_anew()
     return {"id": live.id, "state": state.value, "reason": reason, "closed": []}
 
 

@@ -70,6 +70,7 @@ def view_object(view: CounterView) -> dict[str, object]:
         "scope": view.scope,
         "unit": view.unit,
         "limit": amount_shown(view.unit, view.limit),
+        "granted": amount_shown(view.unit, view.granted),
         "spent": amount_shown(view.unit, view.spent),
         "held": amount_shown(view.unit, view.held),
         "remaining": amount_shown(view.unit, view.remaining),

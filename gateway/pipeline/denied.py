@@ -76,7 +76,7 @@ async def denied(plane: Plane, trail: Trail, refused: Refused) -> Refused:
 def _complete(plane: Plane, trail: Trail, denial: Denial) -> Denial:
     url = denial.request_url
     if url is None and denial.final and denial.limit is not None and plane.portal_url:
-        url = f"{plane.portal_url}/requests/new?limit={denial.limit.name}"
+        url = f"{plane.portal_url}/portal/requests/new?limit={denial.limit.name}"
     session_id = trail.live.id if trail.live is not None and trail.live.written else None
     return replace(denial, call_id=trail.call_id, session_id=session_id, request_url=url)
 

@@ -1,7 +1,8 @@
 """Denials must not be a weapon (rule 33): a flood of refused calls costs us neither disk nor the books' time.
 
 Unauthenticated refusals are only counted, one row a minute, reason and source network. A key that is refused more than
-sixty times a minute is refused from memory with the same answer, summed in one row a minute.
+sixty times a minute is refused from memory with the same answer, summed in one row a minute. What may have made that
+answer wrong (a resume, a grant, another limit, key or policy) has it judged anew.
 """
 
 import ipaddress
@@ -53,6 +54,10 @@ class RefusalMeter:
             return None
         denial = self._last.get(key_id)
         return denial if denial is not None and denial.final else None
+
+    def judge_anew(self) -> None:
+        """Nothing that was answered so far is repeated from memory; counting goes on."""
+        self._last.clear()
 
     def flush(self, now_us: int) -> None:
         """Posts what a finished minute summed up; called by the housekeeper too, so that a quiet end is written."""

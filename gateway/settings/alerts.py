@@ -104,6 +104,7 @@ Kind = Literal[
     "session_paused",
     "session_stopped",
     "request_waiting",
+    "request_decided",
     "reload_refused",
     "spend_anomaly",
     "ledger_trouble",

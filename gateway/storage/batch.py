@@ -21,13 +21,14 @@ from gateway.core.ledger import (
     HoldRaised,
     KeySaved,
     Outcome,
+    QuotaRequestChanged,
     Refusals,
     SessionChanged,
 )
 from gateway.core.outbox import AlertCounted, AlertRaised, DeliveryTried, OutboxEntry
 from gateway.core.session import SessionState
 from gateway.core.usage import Usage
-from gateway.storage import journal
+from gateway.storage import journal, requests
 from gateway.storage.pseudonyms import NameRow, Pseudonyms, Recorded
 
 OPENED = "opened"
@@ -112,6 +113,7 @@ class Batch:
         self._raised: dict[int, str] = {}
         self._counted: list[int] = []
         self._sessions: dict[str, tuple[Any, ...]] = {}
+        self._requests: dict[str, tuple[Any, ...]] = {}
         self._sealed: list[tuple[Any, ...]] = []
         self._adders: dict[type, Callable[[Any], None]] = {
             HoldPlaced: self._place,
@@ -123,6 +125,7 @@ class Batch:
             SessionChanged: self._change_session,
             AdminChanged: self._administer,
             KeySaved: self._save_key,
+            QuotaRequestChanged: self._change_request,
             MetaSaved: self._remember,
             OrphanSettled: self._settle_orphan,
             NameErased: self._erase,
@@ -191,6 +194,7 @@ class Batch:
             _json(rows.get("alert_counts")),
             _json(rows.get("deliveries")),
             _json(rows.get("idempotency")),
+            _json(list(self._requests.values())),
         )
 
     def _write(self, at_us: int, kind: str, subject: str, doc: str) -> int:
@@ -324,6 +328,12 @@ class Batch:
     def _save_key(self, entry: KeySaved) -> None:
         self._write(entry.at_us, journal.KEY, entry.key.id, journal.key(entry, self._pseudonyms, self._names))
         self._row("keys", (entry.key.id, entry.key.digest, journal.key_document(entry.key)))
+
+    def _change_request(self, entry: QuotaRequestChanged) -> None:
+        request = entry.request
+        doc = journal.text(requests.document(entry, self._pseudonyms, self._names))
+        seq = self._write(entry.at_us, journal.REQUEST, request.id, doc)
+        self._requests[request.id] = (request.id, seq, request.state, request.asked_us, requests.said(request))
 
     def _remember(self, entry: MetaSaved) -> None:
         self._row("meta", (entry.name, entry.value))

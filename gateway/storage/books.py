@@ -17,7 +17,7 @@ from gateway.core.ledger import Entry
 from gateway.core.outbox import OutboxEntry
 from gateway.core.report import Totals, TotalsAsk
 from gateway.core.session import Session
-from gateway.storage import database, stored
+from gateway.storage import database, requests, stored
 from gateway.storage.batch import MetaSaved, NameErased
 from gateway.storage.files import BooksRefused, FileLock, install_key, prepare_directory
 from gateway.storage.made_calls import SqliteMadeCalls
@@ -159,6 +159,7 @@ class SqliteBooks:
         ids = tuple(row[0] for row in await self._writer.read(stored.SELECT_IDS_OF_NAME, (kind, name)))
         await self._writer.commit([NameErased(now_us, actor, kind, ids)])
         await self._writer.read(stored.ERASE_NAME_IN_KEYS, (kind, name, self._pseudonyms.of(kind, name)))
+        await self._writer.read(requests.ERASE_SAID, (name, orjson.dumps(ids).decode()))
         await self._writer.read(stored.ERASE_NAME, (kind, name))
         await self._writer.read(stored.EMPTY_LOG)
         self._pseudonyms.forget()

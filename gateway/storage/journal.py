@@ -30,6 +30,7 @@ REFUSALS = "refusals"
 SESSION = "session"
 ADMIN = "admin"
 KEY = "key"
+REQUEST = "request"
 SEGMENT = "segment"
 
 _PERSONAL_FIELDS = ("user", "team", "app", "service", "agent")

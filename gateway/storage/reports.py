@@ -12,6 +12,7 @@ from gateway.core.anomaly import Spending
 from gateway.core.identity import ABSENT
 from gateway.core.ledger import Amounts, CallState
 from gateway.core.outbox import OutboxRow
+from gateway.core.quota_request import QuotaRequest
 from gateway.core.report import (
     AuditRow,
     AuditSearch,
@@ -28,6 +29,7 @@ from gateway.storage.people import who
 from gateway.storage.pseudonyms import reveal, reveal_json
 from gateway.storage.readers import Readers
 from gateway.storage.recount import recount
+from gateway.storage.requests import requests
 from gateway.storage.spending import spending
 from gateway.storage.stored import session_of
 from gateway.storage.usage import usage
@@ -167,6 +169,18 @@ class SqliteReports:
             status=row["status"],
             denial=doc["denial"] if refused else None,
         )
+
+    async def quota_requests(
+        self,
+        *,
+        request_id: str | None = None,
+        state: str | None = None,
+        since_us: int | None = None,
+        limit: int,
+    ) -> list[QuotaRequest]:
+        """Newest first; `since_us` is when they were asked for."""
+        async with self._snapshot() as connection:
+            return await requests(connection, request_id, state, since_us, limit)
 
     async def audit(self, search_for: AuditSearch) -> list[AuditRow]:
         async with self._snapshot() as connection:

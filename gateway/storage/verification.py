@@ -83,6 +83,22 @@ WHERE j.seq > ?1 AND j.seq <= ?2 AND j.kind = 'session' AND CASE WHEN json_valid
 END
 LIMIT ?3
 """
+SELECT_REQUESTS_UNLIKE_JOURNAL = """
+SELECT r.seq, r.id
+FROM quota_requests AS r
+LEFT JOIN journal AS j ON j.seq = r.seq AND j.subject = r.id AND j.kind = 'request'
+WHERE r.seq > ?1 AND r.seq <= ?2 AND (
+    j.seq IS NULL
+    OR CASE WHEN json_valid(j.doc) THEN
+        r.state IS NOT j.doc ->> '$.state' OR r.asked_us IS NOT j.doc ->> '$.asked_us'
+    END
+    OR EXISTS (
+        SELECT 1 FROM journal AS l
+        WHERE l.subject = r.id AND l.kind = 'request' AND l.seq > r.seq AND l.seq <= ?2
+    )
+)
+LIMIT ?3
+"""
 SELECT_TERMS_UNLIKE_DOCUMENT = """
 SELECT DISTINCT a.id
 FROM attributions AS a CROSS JOIN json_each(CASE WHEN json_valid(a.doc) THEN a.doc ELSE '[]' END) AS pair
@@ -127,6 +143,8 @@ async def _derived(connection: aiosqlite.Connection, dropped: int, until: int, f
         faults.add(seq, f"call {call_id} is not in the journal as it stands")
     for seq, session_id in await connection.execute_fetchall(SELECT_SESSIONS_UNLIKE_JOURNAL, bounds):
         faults.add(seq, f"session {session_id} does not stand in its tree as its row {seq} in the journal says")
+    for seq, request_id in await connection.execute_fetchall(SELECT_REQUESTS_UNLIKE_JOURNAL, bounds):
+        faults.add(seq, f"request {request_id} is not what the journal says of it")
     last = ""
     while rows := list(await connection.execute_fetchall(SELECT_ATTRIBUTIONS, (last, CHUNK_ROWS))):
         for identifier, doc in rows:

@@ -61,12 +61,13 @@ class Usage(Answer):
 
 
 class Counter(Answer):
-    """One live counter; `remaining` = `limit` - `spent` - `held`, at least 0."""
+    """One live counter; `remaining` = `limit` - `spent` - `held`, at least 0; `granted` is part of `limit`, for now."""
 
     name: str
     scope: str
     unit: str
     limit: float | int
+    granted: float | int
     spent: float | int
     held: float | int
     remaining: float | int

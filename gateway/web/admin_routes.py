@@ -11,6 +11,8 @@ from gateway.web import admin_answers as answers
 from gateway.web import admin_api as api
 from gateway.web import admin_models as asked
 from gateway.web import own_api as own
+from gateway.web import request_api as requests
+from gateway.web import request_models
 from gateway.web.exchange import Request
 from gateway.web.face import Face
 from gateway.web.openapi import Documented, openapi
@@ -80,6 +82,37 @@ DOCUMENTED: Final = (
     ),
     _get("/limits", api.list_limits, "Every live counter", answers.Counters, asked.LimitsQuery),
     _get("/limits/<name>", api.show_limit, "One limit and its live counters", answers.Limit),
+    _post(
+        "/limits/<name>/grants",
+        requests.grant,
+        "Raise a limit for one scope, for a time",
+        request_models.QuotaRequest,
+        request_models.QuotaGrant,
+        201,
+    ),
+    _get(
+        "/requests",
+        requests.list_requests,
+        "Requests for more, and raises given unasked, newest first",
+        request_models.QuotaRequests,
+        request_models.QuotaRequestsQuery,
+    ),
+    _post(
+        "/requests",
+        requests.ask_for_key,
+        "Ask for more on behalf of a key",
+        request_models.QuotaRequest,
+        request_models.QuotaAskFor,
+        201,
+    ),
+    _get("/requests/<request>", requests.show_request, "One request", request_models.QuotaRequest),
+    _post(
+        "/requests/<request>",
+        requests.decide,
+        "Approve, reject or withdraw a request",
+        request_models.QuotaRequest,
+        request_models.QuotaDecision,
+    ),
     _get("/alerts", api.list_alerts, "Alerts and how far they got, newest first", answers.Alerts, asked.AlertsQuery),
     _post("/alerts", api.test_alerts, "Send a test by every way out and wait for it", answers.Alert, None),
     _get("/alerts/<alert>", api.show_alert, "One alert", answers.Alert),
@@ -106,6 +139,25 @@ DOCUMENTED: Final = (
         status=201,
     ),
     _own("POST", "/close", own.close_own, "Close one's own session and all below it", answers.Closed, asked.OwnSession),
+    _own(
+        "POST",
+        "/requests",
+        requests.ask,
+        "Ask for more of a limit; shows the request that is there",
+        request_models.OwnQuotaRequest,
+        request_models.QuotaAsk,
+        status=201,
+    ),
+    _own("GET", "/requests", requests.list_own, "What this key asked for", request_models.OwnQuotaRequests),
+    _own("GET", "/requests/<request>", requests.show_own, "One request of this key", request_models.OwnQuotaRequest),
+    _own(
+        "POST",
+        "/requests/<request>",
+        requests.withdraw_own,
+        "Ask for it no longer",
+        request_models.OwnQuotaRequest,
+        request_models.QuotaWithdraw,
+    ),
     _own("GET", "/history", own.own_history, "What this key used", answers.History, query=asked.HistoryQuery),
 )
 

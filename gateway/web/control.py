@@ -8,6 +8,7 @@ from gateway.core.limit import Limit
 from gateway.management.alerts import AlertOffice
 from gateway.management.keys import KeyDesk
 from gateway.management.policies import Question
+from gateway.management.requests import RequestDesk
 from gateway.ports import Reports
 
 PolicyCheck = Callable[[], Awaitable[list[dict[str, Any]]]]
@@ -20,6 +21,7 @@ class Control:
 
     keys: KeyDesk
     reports: Reports
+    requests: RequestDesk
     alerts: AlertOffice
     key_limits: Callable[[], Mapping[str, tuple[Limit, ...]]]
     reload: Callable[[], Awaitable[tuple[str, ...]]]

@@ -19,20 +19,20 @@ from gateway.web.openai import identified
 
 
 async def open_own_child(face: Face, request: Request) -> Answer:
-    caller = _admitted(face, request)
+    caller = admitted(face, request)
     asked = await body_of(request, asked_for.OwnChildOpen)
     found = await own.open_own_child(face.plane, caller, request.headers, asked.model_dump())
     return answered(answers.ChildSession, found, status=201)
 
 
 async def close_own(face: Face, request: Request) -> Answer:
-    caller = _admitted(face, request)
+    caller = admitted(face, request)
     asked = await body_of(request, asked_for.OwnSession)
     return answered(answers.Closed, await own.close_own(face.plane, caller, request.headers, asked.session))
 
 
 async def own_history(face: Face, request: Request) -> Answer:
-    caller = _admitted(face, request)
+    caller = admitted(face, request)
     asked = query_of(request, asked_for.HistoryQuery)
     return answered(answers.History, await own.history(face.plane, face.control.reports, caller, asked.by, asked.last))
 
@@ -52,7 +52,7 @@ async def open_child_of(face: Face, request: Request) -> Answer:
     return answered(answers.ChildSession, found, status=201)
 
 
-def _admitted(face: Face, request: Request) -> Caller:
+def admitted(face: Face, request: Request) -> Caller:
     caller = identified(face, request)
     if (wait_s := face.own_rate.retry_after_s(caller.key_id)) is not None:
         text = f"Too many questions at once: ask again in {wait_s:.1f} s."

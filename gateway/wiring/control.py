@@ -61,6 +61,7 @@ def control_of(node: Node, keeper: Housekeeper) -> Control:
     return Control(
         keys=desk,
         reports=node.books.reports,
+        requests=node.requests,
         alerts=AlertOffice(node.plane, node.alerting.desk, node.books.outbox, node.books.reports, node.alerting.sender),
         key_limits=lambda: key_limits(node.plane.keys.all()),
         reload=keeper.reload,

@@ -7,6 +7,9 @@ from gateway.core.call import Caller
 from gateway.core.denial import Refused
 from gateway.core.tool import ToolAsk, ToolDone
 from gateway.management import own, quota
+from gateway.management.own_requests import quota_request
+from gateway.management.raises import asker_object
+from gateway.management.requests import RequestDesk
 from gateway.pipeline.identify import DigestOf, identify
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.tool_call import tool_call, tool_lister
@@ -20,9 +23,10 @@ NO_CLIENT = ""
 class PlaneGovernance:
     """Callers that come back from the front door are those that `identify` gave out."""
 
-    def __init__(self, plane: Plane, reports: Reports, digest_of: DigestOf) -> None:
+    def __init__(self, plane: Plane, reports: Reports, requests: RequestDesk, digest_of: DigestOf) -> None:
         self._plane = plane
         self._reports = reports
+        self._requests = requests
         self._digest_of = digest_of
 
     async def identify(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Caller:
@@ -40,7 +44,8 @@ class PlaneGovernance:
         return await tool_call(self._plane, cast(Caller, caller), ask, send)
 
     async def status(self, caller: SeenCaller, headers: Mapping[str, str], session: str | None) -> Mapping[str, Any]:
-        return await quota.status(self._plane, cast(Caller, caller), headers, session)
+        found = await quota.status(self._plane, cast(Caller, caller), headers, session)
+        return {**found, "requests": [asker_object(each) for each in self._requests.own(cast(Caller, caller))]}
 
     async def estimate(
         self, caller: SeenCaller, headers: Mapping[str, str], arguments: Mapping[str, Any]
@@ -62,6 +67,11 @@ class PlaneGovernance:
         self, caller: SeenCaller, headers: Mapping[str, str], session: str | None
     ) -> Mapping[str, Any]:
         return await own.close_own(self._plane, cast(Caller, caller), headers, session)
+
+    async def request(
+        self, caller: SeenCaller, headers: Mapping[str, str], arguments: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        return await quota_request(self._requests, cast(Caller, caller), headers, arguments)
 
     async def models(self, caller: SeenCaller) -> Mapping[str, Any]:
         return await quota.models(self._plane, cast(Caller, caller))

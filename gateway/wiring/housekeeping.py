@@ -60,6 +60,7 @@ class Housekeeper:
                     await self._watch()
                     await self._take_up_tools()
                     self._end_streams_of_inactive_keys()
+                    await self._node.requests.sweep()
                 if tick % SWEEP_EVERY == 0:
                     self._sweep()
                     self._ledger()

@@ -21,6 +21,7 @@ from gateway.core.identity import KeyState, VirtualKey, secret_digest
 from gateway.core.pace import Pace
 from gateway.core.tool_name import ToolNames
 from gateway.limiter.memory import MemoryLimiter
+from gateway.management.requests import RequestDesk
 from gateway.pipeline.authorize import principal_attributes
 from gateway.pipeline.background import Background
 from gateway.pipeline.capacity import Capacity
@@ -72,6 +73,7 @@ class Node:
     plane: Plane
     books: SqliteBooks
     limiter: MemoryLimiter
+    requests: RequestDesk
     alerting: Alerting
     policy: PolicyEngine
     metrics: Metrics
@@ -99,7 +101,8 @@ class Node:
         return incident
 
     def apply_limits(self) -> None:
-        """The limits of the configuration and of all keys, as they are now."""
+        """The limits of the configuration and of all keys, as they are now; key or policy may have changed, too."""
+        self.plane.refusals.judge_anew()
         keys = self.plane.keys.all()
         self.limiter.configure(self.plane.catalog.limits, key_limits(keys), self.plane.clock.now_us())
 
@@ -205,12 +208,14 @@ async def _node_on(
     )
     plane.capacity.configure(capacity_rules(settings))
     metrics.registry.register(CapacityMetrics(plane.capacity.figures))
-    governance = PlaneGovernance(plane, books.reports, partial(secret_digest, books.install_key))
+    requests = RequestDesk(plane, books.reports, lambda: key_limits(plane.keys.all()))
+    governance = PlaneGovernance(plane, books.reports, requests, partial(secret_digest, books.install_key))
     return Node(
         loaded=loaded,
         plane=plane,
         books=books,
         limiter=limiter,
+        requests=requests,
         alerting=alerting,
         policy=policy,
         metrics=metrics,
@@ -293,6 +298,7 @@ async def _take_up(node: Node, now_us: int) -> None:
     declare_keys(node, node.loaded.settings)
     node.apply_limits()
     node.limiter.take_up_sessions(await node.books.sessions_opened(now_us - HOUR_US), now_us)
+    await node.requests.take_up()
 
 
 def declare_keys(node: Node, settings: Settings) -> None:

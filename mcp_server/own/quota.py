@@ -4,6 +4,7 @@ what was used."""
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mcp_server.own.requests import REQUEST
 from mcp_server.own.tool import (
     COUNT,
     LIMIT,
@@ -71,6 +72,7 @@ STATUS: Final = own_tool(
             "binds_first": or_null(LIMIT),
             "limits": list_of(LIMIT, "Limits beyond single sessions."),
             "sessions": list_of(_SESSION_STATE, "Sessions of this key."),
+            "requests": list_of(REQUEST, "What this key asked for lately, and what became of it."),
         },
         ("summary",),
     ),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from mcp_server.own import quota, rules, sessions
+from mcp_server.own import quota, requests, rules, sessions
 from mcp_server.own.tool import OwnTool
 
 TOOLS: Final[tuple[OwnTool, ...]] = (
@@ -11,6 +11,7 @@ TOOLS: Final[tuple[OwnTool, ...]] = (
     quota.ESTIMATE,
     quota.LIMITS,
     quota.HISTORY,
+    requests.REQUEST_MORE,
     sessions.OPEN_CHILD,
     sessions.CLOSE,
     rules.MODELS,

@@ -76,6 +76,7 @@ LIMIT: Final = an_object(
         "scope": {"type": "string"},
         "unit": {"type": "string"},
         "limit": AMOUNT,
+        "granted": {**AMOUNT, "description": "The part of `limit` that was granted for now."},
         "spent": AMOUNT,
         "held": AMOUNT,
         "remaining": AMOUNT,

@@ -44,7 +44,8 @@ def test_the_commands_are_those_of_the_contract() -> None:
         *("demo", "init", "serve", "mcp", "check", "doctor", "usage"),
         *(f"alerts {verb}" for verb in ("list", "test", "retry")),
         *(f"keys {verb}" for verb in ("generate", "create", "list", "rotate", "disable", "enable", "revoke")),
-        *("limits list", "limits show"),
+        *("limits list", "limits show", "limits grant"),
+        *(f"requests {verb}" for verb in ("list", "show", "approve", "reject", "withdraw")),
         *(f"sessions {verb}" for verb in ("list", "show", "pause", "resume", "stop", "close")),
         *("policy check", "policy test", "policy explain", "audit search", "audit verify"),
     }

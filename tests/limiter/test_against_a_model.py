@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.core.attribution import Attribution
 from gateway.core.budget import Ask, amount_of
 from gateway.core.child_part import CHILD_PARTS
+from gateway.core.grant import Grant, Grants
 from gateway.core.hold import Hold
 from gateway.core.ledger import Amounts
 from gateway.core.limit import Action, Limit, Mode, Unit
@@ -105,6 +106,7 @@ class AgainstAModel(RuleBasedStateMachine):
         self.calls: list[Call] = []
         self.used: set[str] = set()
         self.tasks: list[asyncio.Task[None]] = []
+        self.grants: list[Grant] = []
 
     @initialize(chosen=st.dictionaries(st.sampled_from(sorted(VARIANTS)), st.integers(0, 1), min_size=3))
     def begin(self, chosen: dict[str, int]) -> None:
@@ -199,6 +201,33 @@ class AgainstAModel(RuleBasedStateMachine):
                 self.limiter.shrink(call.hold, more)
                 call.held = replace(call.held, amounts=Amounts(*[a - b for a, b in self._pairs(call, more)]))
 
+    @precondition(lambda self: self.limits)
+    @rule(
+        data=st.data(),
+        caller=st.sampled_from(CALLERS),
+        session_id=st.sampled_from(SESSIONS),
+        amount=st.integers(1, 80),
+        begins_s=st.sampled_from([0, 0, 20]),
+        lasts_s=st.sampled_from([1, 20, 3_600]),
+    )
+    def grant(
+        self, data: st.DataObject, caller: Attribution, session_id: str, amount: int, begins_s: int, lasts_s: int
+    ) -> None:
+        """More for a time, on any counter; it ends by the clock alone."""
+        limit = data.draw(st.sampled_from(self.limits))
+        from_us = self.now_us + begins_s * SECOND_US
+        name = f"req_{len(self.grants)}"
+        scope = limit.scope(caller, session_id)
+        self.grants.append(Grant(name, limit.name, scope, amount, from_us, from_us + lasts_s * SECOND_US))
+        self.limiter.grant(Grants(tuple(self.grants)), self.now_us)
+
+    def _granted(self, limit: str, scope: str) -> int:
+        return sum(
+            grant.amount
+            for grant in self.grants
+            if (grant.limit, grant.scope) == (limit, scope) and grant.from_us <= self.now_us < grant.until_us
+        )
+
     @rule(seconds=st.sampled_from([1, 20, 61, 700, 3_601, 20_000, 86_400, 700_000]))
     @precondition(lambda self: not self.tasks)
     def wait(self, seconds: int) -> None:
@@ -255,6 +284,7 @@ class AgainstAModel(RuleBasedStateMachine):
             total = self._sum(limit, caller, at, self._window(limit, self.now_us))
             assert (view.name, view.spent + view.held) == (limit.name, total)
             assert view.limit == self._amount(limit, caller, at)
+            assert view.granted == self._granted(view.name, view.scope)
 
     def _binding(self, caller: Attribution, session_id: str) -> list[tuple[Limit, str]]:
         """Every limit that binds a call, with the session whose counter it falls on."""
@@ -271,12 +301,12 @@ class AgainstAModel(RuleBasedStateMachine):
     def _counter_of(scope: str, session_id: str) -> str:
         return scope.removeprefix("session:") if scope.startswith("session:") else session_id
 
-    @staticmethod
-    def _amount(limit: Limit, caller: Attribution, session_id: str) -> int:
-        """Of a child's part, or of the limit for this call."""
+    def _amount(self, limit: Limit, caller: Attribution, session_id: str) -> int:
+        """Of a child's part, or of the limit for this call with what was granted."""
         if limit in CHILD_PARTS.values():
             return dict(LINEAGES[session_id][0].parts)[limit.unit]
-        return limit.amount_for(caller, session_id)
+        granted = self._granted(limit.name, limit.scope(caller, session_id))
+        return limit.amount_for(caller, session_id) + granted
 
     def _left(self, limit: Limit, caller: Attribution, session_id: str) -> int:
         used = self._sum(limit, caller, session_id, self._window(limit, self.now_us))

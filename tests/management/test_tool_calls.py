@@ -174,7 +174,7 @@ async def test_an_explained_denial_says_what_decided_and_what_to_do(tmp_path: Pa
         words = await explained("files__read")
         assert "1 spent and 0 held of 1 tool_calls, 0 remained" in words
         assert "It resets at 20" in words
-        assert "ask an administrator for more" in words
+        assert "ask for more with quota_request" in words
         assert "A person must resume" in await explained("files__read")
         listed = (await quota.limits(node.plane, node.caller("alice"), {}, None))["limits"]
         assert {limit["name"]: limit["action"] for limit in listed} == {

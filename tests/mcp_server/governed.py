@@ -117,6 +117,12 @@ class TableGovernance:
     async def close_session(self, caller: KeyCaller, headers: Mapping[str, str], session: str | None) -> dict[str, Any]:
         return {"summary": "Closed.", "session": session or "s", "closed": [session or "s"]}
 
+    async def request(
+        self, caller: KeyCaller, headers: Mapping[str, str], arguments: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        asked = {"request": "req", "state": "pending", "limit": "calls", "scope": "session:s", "unit": "tool_calls"}
+        return {"summary": "Asked.", "requests": [asked]}
+
     async def models(self, caller: KeyCaller) -> dict[str, Any]:
         return {"summary": "One model.", "models": [{"name": "tiny"}]}
 

@@ -79,6 +79,19 @@ STORY: tuple[tuple[str, str, Any, int], ...] = (
     ("POST", "/sessions/{session}/children", {"share": 50, "agent": "searcher"}, 402),
     ("POST", "/sessions/{session}", {"action": "resume"}, 200),
     ("POST", "/sessions/{session}/children", {"share": 50, "agent": "searcher", "expires_in_s": 60}, 201),
+    ("POST", "/limits/user-day/grants", {"scope": "user:alice", "amount": 0.5, "reason": "a long day"}, 201),
+    ("POST", "/limits/nothing/grants", {"scope": "user:alice", "amount": 0.5, "reason": "a long day"}, 404),
+    ("POST", "/requests", {"key": "bob", "limit": "user-day", "amount": 1.5, "reason": "for bob", "until": "2h"}, 201),
+    ("POST", "/me/requests", {"limit": "premium-day", "amount": 5, "reason": "a large book"}, 201),
+    ("POST", "/me/requests", {"limit": "premium-day", "amount": 0.5, "reason": "half a request"}, 400),
+    ("GET", "/me/requests", None, 200),
+    ("GET", "/me/requests/{asked}", None, 200),
+    ("GET", "/requests?state=pending&limit=5", None, 200),
+    ("GET", "/requests/{asked}", None, 200),
+    ("GET", "/requests/nothing", None, 404),
+    ("POST", "/requests/{asked}", {"action": "approve", "amount": 3, "until": "1h", "note": "three will do"}, 200),
+    ("POST", "/requests/{asked}", {"action": "reject"}, 400),
+    ("POST", "/me/requests/{asked}", {"action": "withdraw"}, 200),
     ("POST", "/me/children", {"tokens": 100, "usd": 0.5}, 201),
     ("POST", "/me/children", {"usd": 0}, 400),
     ("GET", "/me/history", None, 200),
@@ -116,10 +129,14 @@ async def test_answers_are_what_the_document_says(node: Opened) -> None:
     await node.chat(ALICE)
     session = await node.session_id("run")
     alert = (await node.admin("POST", "/api/v1/alerts")).json()["id"]
+    wish = {"limit": "premium-day", "amount": 5, "reason": "a large book"}
+    by_alice = {"authorization": f"Bearer {ALICE}"}
+    asked = (await node.admin("POST", "/api/v1/me/requests", wish, **by_alice)).json()["request"]
+    ids = {"session": session, "alert": alert, "asked": asked}
     told = set()
     for method, path, body, status in STORY:
         own = {"authorization": f"Bearer {ALICE}", "x-comptroller-session": "run"} if path.startswith("/me/") else {}
-        reply = await node.admin(method, f"/api/v1{path.format(session=session, alert=alert)}", body, **own)
+        reply = await node.admin(method, f"/api/v1{path.format(**ids)}", body, **own)
         assert reply.status_code == status, (method, path, reply.text)
         assert reply.headers["content-type"] == "application/json"
         operation, template = operation_of(document, method, path)

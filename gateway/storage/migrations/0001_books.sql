@@ -190,6 +190,17 @@ CREATE TABLE keys (
     doc    TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Requests for more of a limit. `seq` is the last row of the journal about it; `said` is [reason, note], which can be erased.
+CREATE TABLE quota_requests (
+    id       TEXT PRIMARY KEY,
+    seq      INTEGER NOT NULL,
+    state    TEXT NOT NULL,
+    asked_us INTEGER NOT NULL,
+    said     TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX quota_requests_by_time ON quota_requests (asked_us);
+CREATE INDEX quota_requests_open ON quota_requests (state, asked_us);
+
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -291,7 +302,7 @@ SELECT
     0 AS previous_seq, '' AS previous_hash, 0 AS seq, '' AS hash, '' AS mac, '' AS segment,
     '' AS segments_opened, '' AS segments_sealed, '' AS journal, '' AS attributions, '' AS names, '' AS held, '' AS raised,
     '' AS ended, '' AS denied, '' AS counted, '' AS sessions, '' AS session_opens, '' AS keys, '' AS meta,
-    '' AS alerts, '' AS alert_counts, '' AS deliveries, '' AS idempotency
+    '' AS alerts, '' AS alert_counts, '' AS deliveries, '' AS idempotency, '' AS quota_requests
 WHERE FALSE;
 
 CREATE TRIGGER intake_is_booked INSTEAD OF INSERT ON intake
@@ -470,6 +481,10 @@ BEGIN
     INSERT INTO keys (id, digest, doc)
     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.keys) WHERE TRUE
     ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, doc = excluded.doc;
+
+    INSERT INTO quota_requests (id, seq, state, asked_us, said)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(NEW.quota_requests) WHERE TRUE
+    ON CONFLICT DO UPDATE SET seq = excluded.seq, state = excluded.state, said = excluded.said;
 
     INSERT INTO meta (name, value)
     SELECT value ->> 0, value ->> 1 FROM json_each(NEW.meta) WHERE TRUE
