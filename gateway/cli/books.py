@@ -152,7 +152,9 @@ def close(
 @audit.command("search")
 def search(
     text: Annotated[str | None, typer.Option(help="Text in the row.")] = None,
-    kind: Annotated[str | None, typer.Option(help="held, raised, settled, voided, denied, session, key ...")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="held, raised, settled, voided, denied, session, key, request ...")
+    ] = None,
     call_id: Annotated[str | None, typer.Option("--call", help="Rows of this call.")] = None,
     session: Annotated[str | None, typer.Option(help="Rows of this session.")] = None,
     since: Annotated[str | None, typer.Option(help="Day, instant (UTC) or such as 7d, 12h ago.")] = None,

@@ -135,7 +135,9 @@ class AlertsQuery(Query):
 class AuditQuery(Query):
     since: str | None = Field(default=None, description=MOMENT)
     until: str | None = Field(default=None, description=f"{MOMENT}, not included")
-    kind: str | None = Field(default=None, description="held, raised, settled, voided, denied, session, key ...")
+    kind: str | None = Field(
+        default=None, description="held, raised, settled, voided, denied, session, key, request ..."
+    )
     call: str | None = Field(default=None, description="id of a call")
     session: str | None = Field(default=None, description="id of a session")
     text: str | None = Field(default=None, description="text in the row; a name finds the rows about it")

@@ -375,3 +375,30 @@ async def test_an_estimate_counts_what_was_granted(tmp_path: Path) -> None:
         assert not (await quota.estimate(node.plane, node.caller("alice"), {}, wish))["would_allow"]
         await desk(node).grant(ADMIN, "two", "user:alice", 1, "1h", "one more")
         assert (await quota.estimate(node.plane, node.caller("alice"), {}, wish))["would_allow"]
+
+
+async def test_an_asker_that_stops_waiting_leaves_one_whole_request(tmp_path: Path) -> None:
+    async with opening(tmp_path, limits=TWO) as node:
+        for turns in range(1, 12):
+            asking = asyncio.create_task(ask(node))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        await node.plane.background.drain(5.0)
+        asked = await ask(node)
+        assert asked["state"] == "pending"
+        assert [row["action"] for row in await rows(node)] == ["opened"]
+
+
+async def test_rule_16_the_part_of_a_child_can_be_raised_for_the_child(tmp_path: Path) -> None:
+    async with opening(tmp_path, limits=[{"name": "run", "each": "session", "requests": 50}]) as node:
+        await node.chat(ALICE)
+        own = {"authorization": f"Bearer {ALICE}", "x-comptroller-session": "run"}
+        child = (await node.admin("POST", "/api/v1/me/children", {"requests": 1}, **own)).json()
+        assert [(await node.chat(ALICE, session=child["token"])).status_code for _ in range(2)] == [200, 402]
+        error = (await node.chat(ALICE, session=child["token"])).json()["error"]["comptroller"]
+        asked = await ask(node, limit=None, call=error["call"])
+        assert (asked["limit"], asked["scope"]) == (error["limit"]["name"], f"session:{child['session']}")
+        await desk(node).approve(asked["request"], ADMIN, None, None, "")
+        assert [(await node.chat(ALICE, session=child["token"])).status_code for _ in range(2)] == [200, 402]
