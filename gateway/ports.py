@@ -36,6 +36,7 @@ from gateway.core.report import (
 )
 from gateway.core.session import Lineage, Session
 from gateway.core.sizing import Room
+from gateway.core.stop import Stop
 from gateway.core.upstream import Timeouts, UpstreamRequest
 
 
@@ -72,6 +73,9 @@ class Books(Protocol):
 
     async def sessions_opened(self, since_us: int) -> Mapping[str, Sequence[int]]:
         """Opening times by opener (`agent:<name>`, or `key:<name>` without an agent), for the hourly limit."""
+
+    async def stops(self) -> list[Stop]:
+        """All agents, keys, users and teams that are held as a whole."""
 
     async def keys(self) -> list[VirtualKey]:
         """All keys that were created at run time, and the stored state of keys that the configuration declares."""

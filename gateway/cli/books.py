@@ -1,6 +1,6 @@
 """comptroller usage, limits, sessions, audit: what the books say, and the switch for sessions."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -20,8 +20,25 @@ SESSION_COLUMNS = (
     *("id", "parent", "state", "key", "agent", "calls", "denied", "cost_usd", "tree_cost_usd", "last_active_at"),
     "reason",
 )
-Session = Annotated[str, typer.Argument(help="The session's id (ses_...).")]
+HELD_COLUMNS = ("kind", "name", "state", "reason", "actor", "at")
+HELD_MAX = 1_000
+OneSession = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id (ses_...).")]
+Session = Annotated[str | None, typer.Argument(help="The session's id (ses_...).")]
+Agent = Annotated[str | None, typer.Option(help="All sessions of this agent, new ones too.")]
+Key = Annotated[str | None, typer.Option(help="All sessions of this key, by name or id.")]
+User = Annotated[str | None, typer.Option(help="All sessions of this user.")]
+Team = Annotated[str | None, typer.Option(help="All sessions of this team.")]
 Reason = Annotated[str, typer.Option(help="Why; the agent is told.")]
+
+
+class _Whom(NamedTuple):
+    """Exactly one of these is meant."""
+
+    session: str | None
+    agent: str | None = None
+    key: str | None = None
+    user: str | None = None
+    team: str | None = None
 
 
 def usage(
@@ -95,17 +112,24 @@ def list_sessions(
     state: Annotated[str | None, typer.Option(help="open, paused, stopped or closed")] = None,
     key: Annotated[str | None, typer.Option(help="Only this key's, by name or id.")] = None,
     limit: Annotated[int, typer.Option(help="At most so many.")] = 100,
+    held: Annotated[
+        bool, typer.Option("--held", help="What is paused or stopped: agents, keys, users, teams and single sessions.")
+    ] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Sessions, newest first."""
+    if held:
+        rows = _held(config)
+        print_json(rows) if as_json else table(HELD_COLUMNS, rows, empty="Nothing is held.")
+        return
     query = {"state": state, "key": key, "limit": str(limit)}
     found = call(target(config), "GET", "/sessions", query=query)["sessions"]
     print_json(found) if as_json else table(SESSION_COLUMNS, found, empty="No sessions.")
 
 
 @sessions.command("show")
-def show_session(session: Session, config: Config = None, as_json: Json = False) -> None:
+def show_session(session: OneSession, config: Config = None, as_json: Json = False) -> None:
     """One session with its limits."""
     found = call(target(config), "GET", at("sessions", session))
     if as_json:
@@ -121,32 +145,54 @@ def show_session(session: Session, config: Config = None, as_json: Json = False)
 
 @sessions.command("pause")
 def pause(
-    session: Session, reason: Reason = "by an administrator", config: Config = None, as_json: Json = False
+    session: Session = None,
+    agent: Agent = None,
+    key: Key = None,
+    user: User = None,
+    team: Team = None,
+    reason: Reason = "by an administrator",
+    config: Config = None,
+    as_json: Json = False,
 ) -> None:
-    """Refuse the session's calls until it is resumed."""
-    _change(session, "pause", reason, config, as_json=as_json)
+    """End the calls of a session, or of all of somebody's, and refuse its next ones until it is resumed."""
+    _change(_Whom(session, agent, key, user, team), "pause", reason, config, as_json=as_json)
 
 
 @sessions.command("resume")
-def resume(session: Session, config: Config = None, as_json: Json = False) -> None:
-    """Let a paused or stopped session go on; loop counting starts anew."""
-    _change(session, "resume", "", config, as_json=as_json)
+def resume(
+    session: Session = None,
+    agent: Agent = None,
+    key: Key = None,
+    user: User = None,
+    team: Team = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Let go on what is paused or stopped; loop counting of a session starts anew."""
+    _change(_Whom(session, agent, key, user, team), "resume", "", config, as_json=as_json)
 
 
 @sessions.command("stop")
 def stop(
-    session: Session, reason: Reason = "by an administrator", config: Config = None, as_json: Json = False
+    session: Session = None,
+    agent: Agent = None,
+    key: Key = None,
+    user: User = None,
+    team: Team = None,
+    reason: Reason = "by an administrator",
+    config: Config = None,
+    as_json: Json = False,
 ) -> None:
-    """End a session; only a person can resume it."""
-    _change(session, "stop", reason, config, as_json=as_json)
+    """End a session, or all of somebody's, and its calls in flight; only a person can resume it."""
+    _change(_Whom(session, agent, key, user, team), "stop", reason, config, as_json=as_json)
 
 
 @sessions.command("close")
 def close(
-    session: Session, reason: Reason = "by an administrator", config: Config = None, as_json: Json = False
+    session: OneSession, reason: Reason = "by an administrator", config: Config = None, as_json: Json = False
 ) -> None:
     """End a session and all below it; it opens again when its client comes back, a child does not."""
-    _change(session, "close", reason, config, as_json=as_json)
+    _change(_Whom(session), "close", reason, config, as_json=as_json)
 
 
 @audit.command("search")
@@ -198,10 +244,37 @@ def verify(config: Config = None, as_json: Json = False) -> None:
         raise typer.Exit(FINDING)
 
 
-def _change(session: str, action: str, reason: str, config: Config, *, as_json: bool) -> None:
+def _change(whom: _Whom, action: str, reason: str, config: Config, *, as_json: bool) -> None:
+    named = {kind: name for kind, name in whom._asdict().items() if name is not None}
+    if len(named) != 1:
+        fail(f"name one to {action}: a session, or --agent, --key, --user or --team", USAGE)
+    ((kind, name),) = named.items()
     body: dict[str, Any] = {"action": action, **({"reason": reason} if reason else {})}
-    found = call(target(config), "POST", at("sessions", session), body=body)
-    print_json(found) if as_json else say(f"Session {found['id']} is {found['state']}.")
+    if kind == "session":
+        found = call(target(config), "POST", at("sessions", name), body=body)
+    else:
+        found = call(target(config), "POST", "/stops", body={**body, "kind": kind, "name": name})
+    if as_json:
+        print_json(found)
+        return
+    ended = found["ended"]
+    calls = (
+        ""
+        if not ended
+        else f" {ended} call{'' if ended == 1 else 's'} in flight {'was' if ended == 1 else 'were'} ended."
+    )
+    say(f"{kind.capitalize()} {found.get('id') or found['name']} is {found['state']}.{calls}")
+
+
+def _held(config: Config) -> list[dict[str, Any]]:
+    whole = call(target(config), "GET", "/stops")["stops"]
+    single: list[dict[str, Any]] = []
+    for state in ("paused", "stopped"):
+        rows = call(target(config), "GET", "/sessions", query={"state": state, "limit": str(HELD_MAX)})["sessions"]
+        single += [
+            {"kind": "session", "name": row["id"], **{c: row.get(c) for c in ("state", "reason")}} for row in rows
+        ]
+    return [{**dict.fromkeys(HELD_COLUMNS), **row} for row in (*whole, *single)]
 
 
 def _fields(values: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from gateway.core.identity import ABSENT
 from gateway.core.ledger import Amounts
 from gateway.core.quota_request import QuotaRequest
 from gateway.core.session import SessionState
+from gateway.core.stop import Stop
 
 _OPERATORS: Final = frozenset({Code.UPSTREAM_QUOTA, Code.PRICE_UNKNOWN})
 """Denials that only an operator can end, whoever calls."""
@@ -21,6 +22,7 @@ _OF_CALLERS: Final = frozenset(
         Code.MODEL_UNKNOWN,
         Code.SESSION_PAUSED,
         Code.SESSION_STOPPED,
+        Code.AGENT_STOPPED,
         Code.IDEMPOTENCY_MISMATCH,
         Code.IDEMPOTENCY_REPLY_GONE,
     }
@@ -86,6 +88,15 @@ def session_alert(
     text = f"Session {session_id}{whose} was {state.value} by {by}."
     facts = {"session": session_id, "state": state.value, "by": by}
     return Alert(kind, severity, f"session:{session_id}", text, at_us, facts, "", attribution)
+
+
+def stop_alert(stop: Stop, shown: str) -> Alert:
+    """All calls of somebody were paused or stopped by a person; `shown` is the name of whom."""
+    kind = AlertKind.SESSION_STOPPED if stop.state is SessionState.STOPPED else AlertKind.SESSION_PAUSED
+    subject = f"{stop.kind}:{shown}"
+    text = f"All calls of {subject} were {stop.state.value} by {stop.actor}."
+    facts = {"state": stop.state.value, "by": stop.actor}
+    return Alert(kind, Severity.INFO, subject, text, stop.at_us, facts)
 
 
 def overrun_alert(over: Amounts, posted: Amounts, attribution: Attribution, call_id: str, at_us: int) -> Alert:

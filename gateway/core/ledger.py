@@ -15,6 +15,7 @@ from gateway.core.attribution import Attribution
 from gateway.core.identity import VirtualKey
 from gateway.core.quota_request import QuotaRequest
 from gateway.core.session import Session
+from gateway.core.stop import Stop
 from gateway.core.usage import Usage
 
 
@@ -98,6 +99,7 @@ class Outcome(StrEnum):
     CUT_BY_CLIENT = "cut_by_client"
     CUT_BY_UPSTREAM = "cut_by_upstream"
     CUT_BY_LIMIT = "cut_by_limit"
+    CUT_BY_STOP = "cut_by_stop"
     UPSTREAM_ERROR = "upstream_error"
     ORPHAN = "orphan"
 
@@ -107,7 +109,8 @@ class CallSettled:
     """What a call really cost. `estimated` names the rule when it is not the provider's own report (None = reported).
 
     `posted` is what moves the counters; `meters` are (meter, tokens or units, micro-USD) lines that sum to its money;
-    `overrun` is posted minus held where positive. `price_source` names the price book entry.
+    `overrun` is posted minus held where positive. `price_source` names the price book entry. `denial` is set
+    where we ended the call ourselves: what its caller was told.
     """
 
     call_id: str
@@ -126,6 +129,7 @@ class CallSettled:
     ours_us: int
     upstream_us: int
     first_byte_us: int | None
+    denial: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,15 @@ class QuotaRequestChanged:
     request: QuotaRequest
 
 
+@dataclass(frozen=True, slots=True)
+class StopChanged:
+    """A whole agent, key, user or team was paused, stopped or let go on; `stop` is how it stands after that."""
+
+    at_us: int
+    actor: str
+    stop: Stop
+
+
 Entry = (
     HoldPlaced
     | HoldRaised
@@ -215,6 +228,7 @@ Entry = (
     | CallDenied
     | Refusals
     | SessionChanged
+    | StopChanged
     | AdminChanged
     | KeySaved
     | QuotaRequestChanged

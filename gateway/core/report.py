@@ -123,7 +123,8 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One call as booked, for `denial_explain`, `audit search` and tests. `denial` is set where it was refused."""
+    """One call as booked, for `denial_explain`, `audit search` and tests. `denial` is set where it was refused, and
+    where we ended it while it ran."""
 
     call_id: str
     kind: str

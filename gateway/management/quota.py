@@ -20,6 +20,7 @@ from gateway.core.money import format_usd
 from gateway.core.report import CallRow
 from gateway.core.session import CHILD, MarkRefused, SessionState, mark_of
 from gateway.core.sizing import money_for
+from gateway.core.stop import stop_denial, stop_of
 from gateway.core.tool_name import SEPARATOR
 from gateway.pipeline.answer import view_object
 from gateway.pipeline.authorize import authorize_tool, standing_context, usable_models
@@ -43,6 +44,7 @@ _NEXT: Final[Mapping[str, str]] = {
     Code.LOOP_DETECTED: "Change the approach; a person must resume the session.",
     Code.SESSION_PAUSED: "A person must resume the session.",
     Code.SESSION_STOPPED: "Make no calls in this session.",
+    Code.AGENT_STOPPED: "A person must resume it; no session helps.",
 }
 
 
@@ -68,7 +70,7 @@ async def status(plane: Plane, caller: Caller, headers: Mapping[str, str], sessi
     goes_on = any(live.session.state is SessionState.OPEN for live in found)
     first = _tightest([view for view in everything if not (goes_on and view.unit == Unit.SESSIONS)])
     return {
-        "summary": _status_words(first, found),
+        "summary": _status_words(first, found) + _stop_words(plane, caller),
         "binds_first": None if first is None else view_object(first),
         "limits": [view_object(v) for v in shared],
         "sessions": sessions,
@@ -158,7 +160,8 @@ async def explain(plane: Plane, reports: Reports, caller: Caller, call_id: str) 
     if row.denial is None:
         return {"summary": f"Call {call_id} was not refused: it is {row.state}."}
     limit, loop = row.denial.get("limit"), row.denial.get("loop")
-    words = f"Call {call_id} was refused: {row.denial.get('code')}."
+    cut = row.state is not None
+    words = f"Call {call_id} was {'ended while it ran' if cut else 'refused'}: {row.denial.get('code')}."
     if isinstance(limit, Mapping):
         words += (
             f" Limit '{limit['name']}' for {limit['scope']} had {limit['spent']} spent and {limit['held']} held of "
@@ -362,6 +365,11 @@ async def _let_in(plane: Plane, caller: Caller, headers: Mapping[str, str]) -> L
     except MarkRefused as error:
         raise Refused(Denial(Code.REQUEST_MALFORMED, f"The session id is refused: {error}.")) from error
     return await session_of(plane, caller, mark) if mark.kind == CHILD else None
+
+
+def _stop_words(plane: Plane, caller: Caller) -> str:
+    stop = stop_of(caller.key, plane.stops)
+    return "" if stop is None else f" {stop_denial(stop, caller.key).message}"
 
 
 def _tightest(views: Sequence[CounterView]) -> CounterView | None:

@@ -1,5 +1,5 @@
-"""Sessions: listed, shown, paused, resumed, stopped, closed. A change acts on the next call of the session and of all
-below it, and is written down."""
+"""Sessions: listed, shown, paused, resumed, stopped, closed. A change acts on the calls in flight of the session and of
+all below it, and on the next ones, and is written down."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from gateway.management.refused import ManagementRefused, Unknown
 from gateway.pipeline.answer import view_object
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.sessions import LiveSession
+from gateway.pipeline.standing import end_what_may_not_go_on
 from gateway.ports import BooksUnavailable, Reports
 
 LISTED_MAX = 10_000
@@ -60,7 +61,13 @@ async def close_session(plane: Plane, session_id: str, reason: str, actor: str) 
     if not live.written:
         raise ManagementRefused(f"session {session_id} has no admitted call yet")
     closed = await close_tree(plane, live, reason, actor)
-    return {"id": live.id, "state": live.session.state.value, "reason": live.session.reason, "closed": closed}
+    return {
+        "id": live.id,
+        "state": live.session.state.value,
+        "reason": live.session.reason,
+        "closed": closed,
+        "ended": 0,
+    }
 
 
 async def set_state(plane: Plane, session_id: str, state: SessionState, reason: str, actor: str) -> dict[str, Any]:
@@ -85,7 +92,7 @@ async def set_state(plane: Plane, session_id: str, state: SessionState, reason: 
         whose = None if key is None else attribute(key, plane.catalog.directory)
         plane.alerts.post(session_alert(state, live.id, actor, plane.clock.now_us(), whose))
     plane.refusals.judge_anew()
-    return {"id": live.id, "state": state.value, "reason": reason, "closed": []}
+    return {"id": live.id, "state": state.value, "reason": reason, "closed": [], "ended": end_what_may_not_go_on(plane)}
 
 
 def session_object(row: SessionRow) -> dict[str, Any]:

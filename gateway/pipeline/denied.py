@@ -10,12 +10,14 @@ from gateway.core.alerts_of import denial_alert, loop_alert, session_alert
 from gateway.core.attribution import Attribution, attribute
 from gateway.core.call import Caller
 from gateway.core.denial import Code, Denial, Refused
-from gateway.core.ledger import CallDenied, Entry
+from gateway.core.ledger import CallDenied, Entry, SessionChanged
 from gateway.core.record import CallRecord
 from gateway.core.session import SessionState
+from gateway.pipeline.flights import FlightEnded, Phase
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.reserve import BudgetRefused, books_unavailable
 from gateway.pipeline.sessions import LiveSession
+from gateway.pipeline.standing import end_what_may_not_go_on
 from gateway.ports import BooksUnavailable
 
 _NOT_OURS = frozenset(
@@ -57,7 +59,11 @@ async def denied(plane: Plane, trail: Trail, refused: Refused) -> Refused:
     """The refusal to answer with, once it is written down."""
     denial = _complete(plane, trail, refused.denial)
     now_us = plane.clock.now_us()
-    if denial.code not in _NOT_OURS:
+    phase = refused.phase if isinstance(refused, FlightEnded) else Phase.WAITING
+    if phase is Phase.SENT:
+        # Its settlement says how it ended, here and in telemetry.
+        return Refused(denial)
+    if denial.code not in _NOT_OURS and phase is Phase.WAITING:
         entries = _consequences(plane, trail, refused, denial, now_us)
         if plane.refusals.refused(trail.caller.key_id, denial, now_us):
             entries.append(_row(plane, trail, denial, now_us))
@@ -65,6 +71,8 @@ async def denied(plane: Plane, trail: Trail, refused: Refused) -> Refused:
         try:
             if entries:
                 await plane.books.commit(*entries)
+                if isinstance(entries[0], SessionChanged):
+                    end_what_may_not_go_on(plane)
         except BooksUnavailable:
             denial = replace(books_unavailable(), call_id=trail.call_id)
     elif denial.code is Code.UPSTREAM_QUOTA:

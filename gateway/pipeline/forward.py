@@ -54,8 +54,8 @@ class UpstreamSaidNo(Exception):
 
 
 async def forward_model(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
-    """Raises Refused (`upstream_*`) or UpstreamSaidNo; then nothing was charged. A provider that is asked too much is
-    asked again, within the same hold, where the call has a turn and a wait that it can bear may cure it."""
+    """Raises Refused (`upstream_*`), FlightEnded or UpstreamSaidNo; then nothing was charged. A provider that is asked
+    too much is asked again, within the same hold, where the call has a turn and a wait that it can bear may cure it."""
     while True:
         try:
             return await _try_each(plane, ask, reserved)
@@ -78,6 +78,7 @@ async def _try_each(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
             except Refused as refused:
                 last = last or refused
                 continue
+        plane.flights.refuse_ended(reserved.call_id)
         sent_ns = plane.clock.monotonic_ns()
         try:
             return Sent(index, sent_ns, deployment, await _attempt(plane, ask, deployment, reserved))

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 
 from gateway.core.call import Caller
 from gateway.core.denial import Code, Denial, Refused
-from gateway.core.identity import KeyState, VirtualKey, well_formed
+from gateway.core.identity import KeyState, well_formed
 from gateway.pipeline.plane import Plane
+from gateway.pipeline.standing import inactive
 
 DigestOf = Callable[[str], str]
 CREDENTIAL_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
@@ -18,10 +19,10 @@ def identify(plane: Plane, headers: Mapping[str, str], query: Mapping[str, str],
     if caller is None:
         raise Refused(Denial(Code.KEY_UNKNOWN, "This key is not known here. Check that it was copied whole."))
     key = caller.key
-    if key.state is not KeyState.ACTIVE:
-        raise Refused(_inactive(key))
-    if key.expires_at_us is not None and plane.clock.now_us() >= key.expires_at_us:
-        raise Refused(Denial(Code.KEY_EXPIRED, f"Key '{key.name}' has expired. Ask its owner for a new one."))
+    if key.state is not KeyState.ACTIVE or key.expires_at_us is not None:
+        denial = inactive(key, plane.clock.now_us())
+        if denial is not None:
+            raise Refused(denial)
     return caller
 
 
@@ -41,9 +42,3 @@ def _credential(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
     if len(found) > 1:
         raise Refused(Denial(Code.KEY_UNKNOWN, "Two different credentials were sent. Send one."))
     return found.pop()
-
-
-def _inactive(key: VirtualKey) -> Denial:
-    if key.state is KeyState.DISABLED:
-        return Denial(Code.KEY_DISABLED, f"Key '{key.name}' is disabled. Its owner or an administrator can enable it.")
-    return Denial(Code.KEY_REVOKED, f"Key '{key.name}' was revoked. Ask its owner for a new one.")

@@ -6,9 +6,11 @@ from datetime import tzinfo
 
 from gateway.core.catalog import Catalog
 from gateway.core.pace import Pace
+from gateway.core.stop import Stop
 from gateway.core.tool_name import ToolNames
 from gateway.pipeline.background import Background
 from gateway.pipeline.capacity import Capacity
+from gateway.pipeline.flights import Flights
 from gateway.pipeline.keys import KeyRing
 from gateway.pipeline.refusals import RefusalMeter
 from gateway.pipeline.replays import Replays
@@ -50,6 +52,8 @@ class Plane:
     own_tools: frozenset[str]
     draining: bool = False
     spending: Spending = field(default_factory=Spending)
+    flights: Flights = field(default_factory=Flights)
+    stops: dict[tuple[str, str], Stop] = field(default_factory=dict)
     tool_forms: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def canonical(self, declared: str) -> tuple[str, ...]:

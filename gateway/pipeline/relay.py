@@ -11,22 +11,24 @@ from dataclasses import replace
 
 import orjson
 
-from gateway.core.denial import Code, Denial
+from gateway.core.denial import Code, Denial, Refused
 from gateway.core.ledger import Outcome
 from gateway.core.model_ask import ModelAsk
 from gateway.core.sse import Event, SseDecoder, SseTooLarge
-from gateway.core.upstream import UpstreamError, UpstreamInvalid
+from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamInvalid
 from gateway.core.usage import Usage
 from gateway.core.wire.openai_reply import DONE, ChatMeter, stream_error, usage_event
+from gateway.pipeline.flights import Flight, FlightEnded
 from gateway.pipeline.forward import Sent, upstream_denial
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.remember import remember_reply
 from gateway.pipeline.reserve import Reserved, counted_prompt
-from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.settle import Ended, settle_model
+from gateway.pipeline.standing import pause_by_limit
 from gateway.pipeline.topup import Governor
 
 AFTER_DONE_S = 0.2
+BROKE_OFF = "The provider broke off its answer."
 
 
 class Relay:
@@ -36,7 +38,7 @@ class Relay:
         self,
         plane: Plane,
         key_id: str,
-        live: LiveSession,
+        flight: Flight,
         ask: ModelAsk,
         reserved: Reserved,
         sent: Sent,
@@ -44,7 +46,8 @@ class Relay:
     ) -> None:
         self._plane = plane
         self._key_id = key_id
-        self._live = live
+        self._flight = flight
+        self._live = flight.live
         self._ask = ask
         self._reserved = reserved
         self._sent = sent
@@ -57,37 +60,37 @@ class Relay:
         self._first_us: int | None = None
         self._template: dict[str, object] = {}
         self._ended = False
+        self._cut_with: Denial | None = None
+        self._estimating: asyncio.Task[Usage] | None = None
+        flight.on_end = self._stopped
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes for the client."""
-        upstream = self._sent.reply.chunks()
+        upstream, flight = self._sent.reply.chunks(), self._flight
         try:
+            flight.attend()
             async for data in upstream:
                 out = self._take(data)
                 # Cutting an answer whose end is here saves nothing.
                 if not (self._done or self._governor.calm) and not await self._governor.go_on():
-                    self._outcome = Outcome.CUT_BY_LIMIT
-                    async for last in self._cut(self._governor.denial()):
-                        yield last
-                    return
+                    raise Refused(self._governor.denial())
+                flight.look_away()
                 if out:
                     yield out
                 if self._done:
-                    await _read_out(upstream)
+                    await self._read_out(upstream)
                     break
-            for event in self._decoder.flush():
-                if self._keep(event):
-                    yield event.raw
-            if self._complete:
-                self._outcome = Outcome.OK
-                return
-            self._outcome = Outcome.CUT_BY_UPSTREAM
-            async for last in self._cut(Denial(Code.UPSTREAM_FAILED, "The provider broke off its answer.")):
-                yield last
-        except (UpstreamError, SseTooLarge) as error:
-            self._outcome = Outcome.CUT_BY_UPSTREAM
-            failure = error if isinstance(error, UpstreamError) else UpstreamInvalid(str(error))
-            async for last in self._cut(upstream_denial(failure)):
+                flight.attend()
+            else:
+                flight.look_away()
+                for event in self._decoder.flush():
+                    if self._keep(event):
+                        yield event.raw
+            if not self._complete:
+                raise UpstreamFailed(BROKE_OFF, sent=True)
+            self._outcome = Outcome.OK
+        except (Refused, UpstreamError, SseTooLarge, asyncio.CancelledError) as error:
+            async for last in self._cut(self._why(error)):
                 yield last
         finally:
             # Protected from the cancellation that a leaving client causes: closing and booking must happen.
@@ -98,6 +101,7 @@ class Relay:
         if self._ended:
             return
         self._ended = True
+        self._plane.flights.land(self._flight)
         outcome = self._outcome or (Outcome.OK if self._complete else Outcome.CUT_BY_CLIENT)
         try:
             await self._sent.reply.close()
@@ -106,6 +110,35 @@ class Relay:
                 self._settle(self._meter.reported or await self._estimated(outcome), outcome)
             finally:
                 self._reserved.leave_turn(None)
+
+    def _why(self, error: BaseException) -> Denial:
+        """What the client is told of an end that is not the answer's own. Raises a cancellation that only tells that it
+        left."""
+        flight = self._flight
+        if isinstance(error, asyncio.CancelledError):
+            if not flight.interrupted() or flight.denial is None:
+                raise error
+            return flight.denial
+        flight.look_away()
+        if isinstance(error, FlightEnded):
+            return error.denial
+        if isinstance(error, Refused):
+            self._outcome = Outcome.CUT_BY_LIMIT
+            if self._governor.pauses:
+                pause_by_limit(self._plane, self._live, error.denial, self._reserved.hold.attribution)
+            return error.denial
+        self._outcome = Outcome.CUT_BY_UPSTREAM
+        if str(error) == BROKE_OFF:
+            return Denial(Code.UPSTREAM_FAILED, BROKE_OFF)
+        return upstream_denial(error if isinstance(error, UpstreamError) else UpstreamInvalid(str(error)))
+
+    def _stopped(self) -> None:
+        """The call was ended from outside. What it has cost is booked now: a client that reads slowly, or not at all,
+        hears of it when it reads on."""
+        if self._outcome is None and not self._done:
+            self._outcome = Outcome.CUT_BY_STOP
+            self._cut_with = self._flight.denial
+            _ = self._plane.background.spawn(self.end())
 
     @property
     def _complete(self) -> bool:
@@ -140,6 +173,7 @@ class Relay:
 
     async def _cut(self, denial: Denial) -> AsyncIterator[bytes]:
         """Our own end of a stream: usage first if it was asked for, then the error, no `[DONE]`."""
+        self._cut_with = self._cut_with or denial
         await self._sent.reply.close()
         if self._ask.include_usage and self._meter.reported is None and self._outcome is not None:
             yield usage_event(self._template, await self._estimated(self._outcome))
@@ -147,6 +181,12 @@ class Relay:
         yield stream_error(denial.message, denial.code.value, machine)
 
     async def _estimated(self, outcome: Outcome) -> Usage:
+        """Made once, when no more is taken in: the event for the client and the books say the same."""
+        if self._estimating is None:
+            self._estimating = self._plane.background.spawn(self._estimate(outcome))
+        return await asyncio.shield(self._estimating)
+
+    async def _estimate(self, outcome: Outcome) -> Usage:
         reason = "usage_invalid" if self._meter.usage_bad else "no_usage" if outcome is Outcome.OK else outcome.value
         output, early = await self._governor.counted_output(), self._meter.usage
         if early is not None and not self._meter.usage_bad:
@@ -166,6 +206,7 @@ class Relay:
             served_tier=self._meter.served_tier,
             kind=self._ask.kind.value,
             stream=True,
+            denial=self._cut_with,
         )
         try:
             settle_model(self._plane, self._live, self._reserved, ended, self._started_ns)
@@ -176,11 +217,12 @@ class Relay:
     def _elapsed_us(self) -> int:
         return (self._plane.clock.monotonic_ns() - self._started_ns) // 1000
 
-
-async def _read_out(upstream: AsyncIterator[bytes]) -> None:
-    """Takes in the end of a reply after `[DONE]`, so that its connection can be used again. The answer is complete: an
-    upstream that breaks or lingers now changes nothing about it."""
-    with suppress(TimeoutError, UpstreamError):
-        async with asyncio.timeout(AFTER_DONE_S):
-            async for _ in upstream:
-                pass
+    async def _read_out(self, upstream: AsyncIterator[bytes]) -> None:
+        """Takes in the end of a reply after `[DONE]`, so that its connection can be used again. The answer is complete:
+        an upstream that breaks or lingers now changes nothing about it; a report that comes so late is still true."""
+        with suppress(TimeoutError, UpstreamError, SseTooLarge, orjson.JSONDecodeError):
+            async with asyncio.timeout(AFTER_DONE_S):
+                async for data in upstream:
+                    for event in self._decoder.feed(data):
+                        if event.data and isinstance(chunk := orjson.loads(event.data), dict):
+                            self._meter.feed({"usage": chunk.get("usage")})

@@ -50,6 +50,10 @@ class Reserved:
     attribution: Attribution
     turn: Turn | None = None
 
+    def in_line(self) -> bool:
+        """Whether it waits for its turn between two attempts: nobody works for the call then."""
+        return self.turn is not None and self.turn.in_line
+
     def leave_turn(self, tokens_used: int | None) -> int:
         """Gives the turn back, if it still has one; how long it waited for turns, in microseconds."""
         if self.turn is None:
@@ -107,6 +111,7 @@ async def commit_hold(plane: Plane, live: LiveSession, hold: Hold, placed: HoldP
     action, live.pending = live.pending, None
     if action is not None:
         entries.append(SessionChanged(placed.at_us, live.session, action, "caller", hold.attribution))
+    plane.flights.holding(hold.call_id)
     try:
         await plane.books.commit(*entries, placed)
     except BooksUnavailable as error:
@@ -192,11 +197,15 @@ async def _hold(
 
 def _refused(plane: Plane, short: tuple[Shortfall, ...], now_us: int) -> BudgetRefused:
     denial = refusal(short, now_us, plane.pace.remaining_s())
+    return BudgetRefused(denial, pauses=pauses_session(denial, short))
+
+
+def pauses_session(denial: Denial, short: tuple[Shortfall, ...]) -> bool:
+    """Whether the limit that this final denial names pauses the session (rule 28)."""
     limit = denial.limit
-    pauses = denial.final and any(
+    return denial.final and any(
         s.limit.action is Action.PAUSE and limit is not None and s.limit.name == limit.name for s in short
     )
-    return BudgetRefused(denial, pauses=pauses)
 
 
 def _first_bound(ask: ModelAsk) -> int:

@@ -7,6 +7,7 @@ marked as an estimate. A call that cost nothing is voided and gives its request 
 from typing import NamedTuple
 
 from gateway.core.alerts_of import overrun_alert
+from gateway.core.denial import Denial
 from gateway.core.ledger import Amounts, CallSettled, CallVoided, Outcome
 from gateway.core.pricing import cost
 from gateway.core.record import CallRecord
@@ -17,7 +18,8 @@ from gateway.pipeline.sessions import LiveSession
 
 
 class Ended(NamedTuple):
-    """How a forwarded call ended. Durations in microseconds; `served_tier` = the service tier that the reply names."""
+    """How a forwarded call ended. Durations in microseconds; `served_tier` = the service tier that the reply names;
+    `denial` = with what we ended it ourselves."""
 
     outcome: Outcome
     usage: Usage
@@ -28,6 +30,7 @@ class Ended(NamedTuple):
     served_tier: str | None
     kind: str
     stream: bool
+    denial: Denial | None = None
 
 
 class Settled(NamedTuple):
@@ -37,16 +40,15 @@ class Settled(NamedTuple):
 
 def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: Ended, started_ns: int) -> Settled:
     """Books a call. Runs without a suspension point, so no cancellation can come between counters and ledger."""
-    usage, priced = ended.usage, reserved.rates[ended.place]
+    usage, priced, attribution = ended.usage, reserved.rates[ended.place], reserved.hold.attribution
     charged = cost(usage, priced.rates, ended.served_tier)
-    money = charged.total_usd_micros
     estimated = usage.estimated or ("price" if priced.stated else None)
+    money = charged.total_usd_micros
     posted = Amounts(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, money, requests=1)
     now_us = plane.clock.now_us()
     over = _overrun(plane, reserved, posted, now_us)
     total_us = (plane.clock.monotonic_ns() - started_ns) // 1000
     ours_us = max(0, total_us - ended.upstream_us - reserved.leave_turn(usage.input_tokens + usage.output_tokens))
-    attribution = reserved.hold.attribution
     plane.limiter.settle(reserved.hold, posted)
     plane.spending.booked(attribution, money, now_us)
     plane.books.post(
@@ -67,6 +69,7 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
             ours_us=ours_us,
             upstream_us=ended.upstream_us,
             first_byte_us=ended.first_byte_us,
+            denial=None if ended.denial is None else ended.denial.machine(),
         )
     )
     plane.pace.took(total_us / 1e6)

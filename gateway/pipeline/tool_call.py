@@ -10,7 +10,6 @@ from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.hold import Hold
 from gateway.core.ledger import Amounts, CallSettled, CallVoided, HoldPlaced, Outcome
-from gateway.core.limit import Action
 from gateway.core.record import CallRecord
 from gateway.core.session import CHILD, IMPLICIT, MarkRefused, SessionMark, mark_of
 from gateway.core.tool import ToolAsk, ToolDone
@@ -19,12 +18,14 @@ from gateway.pipeline.answer import view_object
 from gateway.pipeline.authorize import authorize_tool, lists_tool, local_time, session_attributes, used_ratios
 from gateway.pipeline.child_session import go_on_in_child, session_of
 from gateway.pipeline.denied import Trail, denied, refuse_at_the_door
+from gateway.pipeline.flights import Flight, FlightEnded, Phase
 from gateway.pipeline.forward import upstream_denial
 from gateway.pipeline.loops import judge_tool_call, watched
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.remember import tool_digest
-from gateway.pipeline.reserve import WAITS_S, BudgetRefused, books_unavailable, commit_hold
-from gateway.pipeline.sessions import LiveSession, refuse_unless_open
+from gateway.pipeline.reserve import WAITS_S, BudgetRefused, books_unavailable, commit_hold, pauses_session
+from gateway.pipeline.sessions import LiveSession
+from gateway.pipeline.standing import refuse_unless_standing
 from gateway.pipeline.tags import tags_of
 from gateway.ports import BooksUnavailable
 
@@ -114,23 +115,28 @@ async def _line(
     )
     live = trail.live = await tool_session(plane, caller, ask.headers, digest)
     plane.sessions.enter(live)
+    flight = plane.flights.board(trail.call_id, live, caller.key)
     try:
-        refuse_unless_open(live)
+        refuse_unless_standing(plane, live, caller.key)
         issued = plane.sessions.issuer(caller.key_id, digest)
         models = (issued[1],) if issued is not None and issued[0] == live.id else tuple(live.models)
         context = await tool_context(plane, caller, live, attribution, ask.arguments)
         decision = authorize_tool(plane, caller, ask.name, models, context)
-        warnings = await judge_tool_call(plane, live, ask, digest, attribution)
+        with flight:
+            warnings = await judge_tool_call(plane, live, ask, digest, attribution)
         with watched(live, ask, digest, plane.clock.now_us()) as watch:
-            hold = await _hold(plane, live, attribution, ask, trail.call_id)
-            await commit_hold(plane, live, hold, _placed(plane, live, hold, ask, digest, decision.rule))
+            with flight:
+                hold = await _hold(plane, live, attribution, ask, trail.call_id)
+                await commit_hold(plane, live, hold, _placed(plane, live, hold, ask, digest, decision.rule))
+            flight.phase = Phase.SENT
             watch.sent()
-            result = await _send(plane, live, hold, ask, send)
+            result = await _send(plane, flight, hold, ask, send)
             watch.answered(ask.read(result))
         first = plane.limiter.summary(hold).first
         remaining = None if first is None else view_object(first)
         return ToolDone(result, hold.call_id, live.id, remaining, tuple(warnings))
     finally:
+        plane.flights.land(flight)
         plane.sessions.leave(live, plane.clock.now_us())
 
 
@@ -166,11 +172,7 @@ async def _hold(plane: Plane, live: LiveSession, attribution: Attribution, ask: 
             await plane.limiter.freed(left_s)
             continue
         denial = refusal(taken, now_us, plane.pace.remaining_s())
-        pauses = denial.final and any(
-            s.limit.action is Action.PAUSE and denial.limit is not None and s.limit.name == denial.limit.name
-            for s in taken
-        )
-        raise BudgetRefused(denial, pauses=pauses)
+        raise BudgetRefused(denial, pauses=pauses_session(denial, taken))
 
 
 def _placed(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, digest: bytes, rule: str | None) -> HoldPlaced:
@@ -194,11 +196,16 @@ def _placed(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, digest: b
     )
 
 
-async def _send(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> T:
+async def _send(plane: Plane, flight: Flight, hold: Hold, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> T:
     """A call that may have reached its tool is charged, also when it was cancelled: tools have side effects."""
     sent_ns = plane.clock.monotonic_ns()
+    live = flight.live
     try:
-        result = await send()
+        with flight:
+            result = await send()
+    except FlightEnded as ended:
+        _settle(plane, live, hold, ask, Outcome.CUT_BY_STOP, sent_ns, ended.denial)
+        raise
     except UpstreamError as error:
         if getattr(error, "sent", True):
             _settle(plane, live, hold, ask, Outcome.UPSTREAM_ERROR, sent_ns)
@@ -213,7 +220,15 @@ async def _send(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, send:
     return result
 
 
-def _settle(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, outcome: Outcome, sent_ns: int) -> None:
+def _settle(
+    plane: Plane,
+    live: LiveSession,
+    hold: Hold,
+    ask: ToolAsk,
+    outcome: Outcome,
+    sent_ns: int,
+    denial: Denial | None = None,
+) -> None:
     posted = Amounts(usd_micros=ask.price_usd_micros, requests=1, tool_calls=1)
     upstream_us = (plane.clock.monotonic_ns() - sent_ns) // 1000
     plane.limiter.settle(hold, posted)
@@ -236,6 +251,7 @@ def _settle(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, outcome: 
             ours_us=0,
             upstream_us=upstream_us,
             first_byte_us=None,
+            denial=None if denial is None else denial.machine(),
         )
     )
     plane.telemetry.finished(_record(live, hold, outcome, ask, upstream_us))

@@ -15,7 +15,7 @@ from gateway.core.ledger import Amounts, HoldRaised
 from gateway.core.sizing import Draw, money_for
 from gateway.core.wire.openai_reply import ChatMeter
 from gateway.pipeline.plane import Plane
-from gateway.pipeline.reserve import Reserved, books_unavailable
+from gateway.pipeline.reserve import Reserved, books_unavailable, pauses_session
 from gateway.ports import BooksUnavailable
 
 SLICE_USEFUL_MIN = 16
@@ -23,7 +23,7 @@ _OF_OUTPUT = frozenset({Draw.TOKENS, Draw.OUTPUT, Draw.MONEY})
 
 
 class Governor:
-    """Watches one stream. `held` counts output tokens."""
+    """Watches one stream. `held` counts output tokens; `pauses` = the limit that ended it pauses the session."""
 
     def __init__(self, plane: Plane, reserved: Reserved, meter: ChatMeter, factor: float | None, model: str) -> None:
         self._plane = plane
@@ -36,6 +36,7 @@ class Governor:
         self._trigger = self.held - self.held // 2
         self._raising: asyncio.Task[None] | None = None
         self._unwritten = False
+        self.pauses = False
 
     @property
     def calm(self) -> bool:
@@ -90,7 +91,9 @@ class Governor:
         if not short:
             text = "This answer used up the output that its limits had room for when it began."
             return Denial(Code.BUDGET_EXHAUSTED, text, call_id=hold.call_id)
-        return refusal(short, now_us, self._plane.pace.remaining_s())
+        denial = refusal(short, now_us, self._plane.pace.remaining_s())
+        self.pauses = pauses_session(denial, short)
+        return denial
 
     async def _ignores_cap(self) -> bool:
         """Whether more came than was held in full and sent as the cap. Events alone do not tell: some servers send a

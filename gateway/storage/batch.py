@@ -24,6 +24,7 @@ from gateway.core.ledger import (
     QuotaRequestChanged,
     Refusals,
     SessionChanged,
+    StopChanged,
 )
 from gateway.core.outbox import AlertCounted, AlertRaised, DeliveryTried, OutboxEntry
 from gateway.core.session import SessionState
@@ -114,6 +115,7 @@ class Batch:
         self._counted: list[int] = []
         self._sessions: dict[str, tuple[Any, ...]] = {}
         self._requests: dict[str, tuple[Any, ...]] = {}
+        self._stops: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._sealed: list[tuple[Any, ...]] = []
         self._adders: dict[type, Callable[[Any], None]] = {
             HoldPlaced: self._place,
@@ -123,6 +125,7 @@ class Batch:
             CallDenied: self._deny,
             Refusals: self._refuse,
             SessionChanged: self._change_session,
+            StopChanged: self._change_stop,
             AdminChanged: self._administer,
             KeySaved: self._save_key,
             QuotaRequestChanged: self._change_request,
@@ -195,6 +198,7 @@ class Batch:
             _json(rows.get("deliveries")),
             _json(rows.get("idempotency")),
             _json(list(self._requests.values())),
+            _json(list(self._stops.values())),
         )
 
     def _write(self, at_us: int, kind: str, subject: str, doc: str) -> int:
@@ -244,7 +248,7 @@ class Batch:
         if call is None:
             return
         attribution_id = self._record(self._pseudonyms.recorded(entry.attribution))
-        doc = journal.settled(entry, attribution_id)
+        doc = journal.settled(entry, attribution_id, self._pseudonyms, self._names)
         self._write(entry.at_us, journal.SETTLED, entry.call_id, doc)
         head = (entry.at_us, attribution_id, entry.outcome, entry.estimated, entry.status)
         self._post(call, head, entry.posted, entry.usage)
@@ -314,6 +318,13 @@ class Batch:
         attribution_id = self._record(recorded)
         if entry.action == OPENED:
             self._row("session_opens", (attribution_id, entry.at_us, session.id))
+
+    def _change_stop(self, entry: StopChanged) -> None:
+        stop = entry.stop
+        name, doc = journal.stop(entry, self._pseudonyms, self._names)
+        self._write(entry.at_us, journal.STOP, f"{stop.kind}:{name}", doc)
+        told = (self._pseudonyms.hide(text, None, self._names) for text in (stop.reason, stop.actor))
+        self._stops[stop.kind, name] = (stop.kind, name, stop.state, *told, stop.at_us)
 
     def _client(self, client_id: str) -> str:
         found = self._pseudonyms.client(client_id)

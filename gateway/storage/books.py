@@ -17,6 +17,7 @@ from gateway.core.ledger import Entry
 from gateway.core.outbox import OutboxEntry
 from gateway.core.report import Totals, TotalsAsk
 from gateway.core.session import Session
+from gateway.core.stop import Stop
 from gateway.storage import database, requests, stored
 from gateway.storage.batch import MetaSaved, NameErased
 from gateway.storage.files import BooksRefused, FileLock, install_key, prepare_directory
@@ -138,6 +139,11 @@ class SqliteBooks:
             found[f"key:{key}" if agent is None else f"agent:{agent}"].append(at_us)
         return dict(found)
 
+    async def stops(self) -> list[Stop]:
+        rows = await self._writer.read(stored.SELECT_STOPS)
+        names = await self._names(" ".join(f"{row[3]} {row[4]}" for row in rows))
+        return [stored.stop_of(row, names) for row in rows]
+
     async def keys(self) -> list[VirtualKey]:
         return [stored.key_of(*row) for row in await self._writer.read(stored.SELECT_KEYS)]
 
@@ -170,8 +176,11 @@ class SqliteBooks:
         if not rows:
             return None
         found = stored.session_of(rows[0])
-        pseudonyms = PSEUDONYM.findall(found.reason)
+        return replace(found, reason=reveal(found.reason, await self._names(found.reason)))
+
+    async def _names(self, text: str) -> Mapping[str, str]:
+        """Those that are on file for the pseudonyms in a text."""
+        pseudonyms = PSEUDONYM.findall(text)
         if not pseudonyms:
-            return found
-        names = dict(await self._writer.read(stored.SELECT_NAMES, (orjson.dumps(pseudonyms).decode(),)))
-        return replace(found, reason=reveal(found.reason, names))
+            return {}
+        return dict(await self._writer.read(stored.SELECT_NAMES, (orjson.dumps(pseudonyms).decode(),)))

@@ -3,6 +3,8 @@
 Rule: nothing personal, no prompt, no argument, no digest of a key; pseudonyms and figures only (rule 12).
 """
 
+from typing import Final
+
 import orjson
 
 from gateway.core.identity import VirtualKey
@@ -16,9 +18,10 @@ from gateway.core.ledger import (
     KeySaved,
     Refusals,
     SessionChanged,
+    StopChanged,
 )
 from gateway.core.outbox import AlertRaised
-from gateway.core.session import Part
+from gateway.core.session import Part, SessionState
 from gateway.storage.pseudonyms import NameRow, Pseudonyms, Recorded
 
 HELD = "held"
@@ -28,11 +31,17 @@ VOIDED = "voided"
 DENIED = "denied"
 REFUSALS = "refusals"
 SESSION = "session"
+STOP = "stop"
 ADMIN = "admin"
 KEY = "key"
 REQUEST = "request"
 SEGMENT = "segment"
 
+_STOP_ACTIONS: Final = {
+    SessionState.PAUSED: "paused",
+    SessionState.STOPPED: "stopped",
+    SessionState.OPEN: "resumed",
+}
 _PERSONAL_FIELDS = ("user", "team", "app", "service", "agent")
 
 
@@ -70,7 +79,7 @@ def raised(entry: HoldRaised) -> str:
     return text({"held": entry.held})
 
 
-def settled(entry: CallSettled, attribution_id: str) -> str:
+def settled(entry: CallSettled, attribution_id: str, pseudonyms: Pseudonyms, names: dict[str, NameRow]) -> str:
     return text(
         {
             "attribution": attribution_id,
@@ -85,6 +94,7 @@ def settled(entry: CallSettled, attribution_id: str) -> str:
             "ours_us": entry.ours_us,
             "upstream_us": entry.upstream_us,
             "first_byte_us": entry.first_byte_us,
+            **({} if entry.denial is None else {"denial": pseudonyms.hide(entry.denial, entry.attribution, names)}),
         }
     )
 
@@ -132,6 +142,22 @@ def session(entry: SessionChanged, recorded: Recorded | None, pseudonyms: Pseudo
 def parts(of_child: tuple[Part, ...]) -> list[tuple[str, int]]:
     """A child's parts as JSON can hold them."""
     return [(part.unit.value, part.amount) for part in of_child]
+
+
+def stop(entry: StopChanged, pseudonyms: Pseudonyms, names: dict[str, NameRow]) -> tuple[str, str]:
+    """(what stands for the name, document)"""
+    changed = entry.stop
+    name = changed.name
+    if changed.kind in _PERSONAL_FIELDS:
+        name = pseudonyms.hide({changed.kind: name}, None, names)[changed.kind]
+    doc = {
+        "action": _STOP_ACTIONS[changed.state],
+        "actor": pseudonyms.hide(entry.actor, None, names),
+        "state": changed.state,
+        "reason": pseudonyms.hide(changed.reason, None, names),
+        changed.kind: name,
+    }
+    return name, text(doc)
 
 
 def admin(entry: AdminChanged, pseudonyms: Pseudonyms, names: dict[str, NameRow]) -> tuple[str, str]:

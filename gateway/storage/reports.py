@@ -82,7 +82,8 @@ SELECT_CALL = """
 SELECT
     c.call_id, c.kind, c.state, c.started_at_us, c.session_id, c.attribution_id, c.raised, j.doc, c.outcome,
     c.estimated, c.status, c.input_tokens, c.output_tokens, c.cached_input_tokens, c.usd_micros, c.requests,
-    c.tool_calls
+    c.tool_calls,
+    (SELECT e.doc FROM journal AS e WHERE e.subject = c.call_id AND e.kind = 'settled') AS ending
 FROM journal AS j JOIN calls AS c ON c.seq = j.seq
 WHERE j.subject = ?1 AND j.kind IN ('held', 'denied')
 """
@@ -151,8 +152,9 @@ class SqliteReports:
             if not rows:
                 return None
             row = rows[0]
-            people = await who(connection, {row["attribution_id"]}, [row["doc"]])
+            people = await who(connection, {row["attribution_id"]}, [row["doc"], row["ending"] or ""])
         doc = orjson.loads(reveal_json(row["doc"], people.names))
+        ending = orjson.loads(reveal_json(row["ending"] or "{}", people.names))
         refused = row["state"] == "denied"
         held = doc.get("held", {}) if row["raised"] is None else orjson.loads(row["raised"])
         return CallRow(
@@ -167,7 +169,7 @@ class SqliteReports:
             outcome=row["outcome"],
             estimated=row["estimated"],
             status=row["status"],
-            denial=doc["denial"] if refused else None,
+            denial=(doc if refused else ending).get("denial"),
         )
 
     async def quota_requests(

@@ -1,6 +1,6 @@
 """Rows of the books read back as the domain's values: sessions and keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -8,6 +8,8 @@ import orjson
 from gateway.core.identity import KeyLimit, KeyState, VirtualKey
 from gateway.core.limit import Unit
 from gateway.core.session import Part, Session, SessionMark, SessionState
+from gateway.core.stop import Stop
+from gateway.storage.pseudonyms import reveal
 
 SELECT_SESSION_BY_MARK = """
 SELECT * FROM sessions_shown
@@ -46,6 +48,11 @@ WHERE doc ->> CASE ?1 WHEN 'key' THEN '$.name' ELSE '$.' || ?1 END = ?2
 ERASE_NAME = "DELETE FROM names WHERE kind = ?1 AND name = ?2"
 EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 SELECT_IDS_OF_NAME = "SELECT id FROM names WHERE kind = ?1 AND name = ?2"
+SELECT_STOPS = """
+SELECT s.kind, CASE s.kind WHEN 'key' THEN s.name ELSE coalesce(n.name, s.name) END, s.state, s.reason, s.actor, s.at_us
+FROM stops AS s LEFT JOIN names AS n ON n.id = s.name
+ORDER BY s.kind, s.name
+"""
 SELECT_META = "SELECT value FROM meta WHERE name = ?1"
 
 
@@ -65,6 +72,11 @@ def session_of(row: Sequence[Any]) -> Session:
         tuple(ancestors),
         tuple([Part(Unit(unit), amount) for unit, amount in parts]),
     )
+
+
+def stop_of(row: Sequence[Any], names: Mapping[str, str]) -> Stop:
+    kind, name, state, reason, actor, at_us = row
+    return Stop(kind, name, SessionState(state), reveal(reason, names), reveal(actor, names), at_us)
 
 
 def key_of(key_id: str, digest: str, document: str) -> VirtualKey:

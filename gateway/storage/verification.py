@@ -99,6 +99,19 @@ WHERE r.seq > ?1 AND r.seq <= ?2 AND (
 )
 LIMIT ?3
 """
+# Rows up to ?1 belong to dropped segments, so the row that set a stop may be among them.
+SELECT_STOPS_UNLIKE_JOURNAL = """
+WITH last AS (
+    SELECT subject, CASE WHEN json_valid(doc) THEN doc ->> '$.state' END AS state, max(seq)
+    FROM journal WHERE kind = 'stop' AND seq <= ?2 GROUP BY subject
+)
+SELECT l.subject FROM last AS l LEFT JOIN stops AS s ON s.kind || ':' || s.name = l.subject
+WHERE l.state <> coalesce(s.state, 'open')
+UNION ALL
+SELECT s.kind || ':' || s.name FROM stops AS s
+WHERE ?1 = 0 AND NOT EXISTS (SELECT 1 FROM journal AS j WHERE j.subject = s.kind || ':' || s.name AND j.kind = 'stop')
+LIMIT ?3
+"""
 SELECT_TERMS_UNLIKE_DOCUMENT = """
 SELECT DISTINCT a.id
 FROM attributions AS a CROSS JOIN json_each(CASE WHEN json_valid(a.doc) THEN a.doc ELSE '[]' END) AS pair
@@ -145,6 +158,8 @@ async def _derived(connection: aiosqlite.Connection, dropped: int, until: int, f
         faults.add(seq, f"session {session_id} does not stand in its tree as its row {seq} in the journal says")
     for seq, request_id in await connection.execute_fetchall(SELECT_REQUESTS_UNLIKE_JOURNAL, bounds):
         faults.add(seq, f"request {request_id} is not what the journal says of it")
+    for (subject,) in await connection.execute_fetchall(SELECT_STOPS_UNLIKE_JOURNAL, bounds):
+        faults.add(None, f"the stop of {subject} is not what the journal says")
     last = ""
     while rows := list(await connection.execute_fetchall(SELECT_ATTRIBUTIONS, (last, CHUNK_ROWS))):
         for identifier, doc in rows:

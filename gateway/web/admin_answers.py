@@ -148,10 +148,13 @@ class SessionDetail(Session):
 
 
 class SessionState(Answer):
+    """`ended` = calls in flight that were ended by the change."""
+
     id: str
     state: Literal["open", "paused", "stopped", "closed"]
     reason: str
     closed: list[str]
+    ended: int
 
 
 class ChildSession(Answer):
@@ -196,6 +199,27 @@ class History(Answer):
     since: str
     until: str
     rows: list[HistoryRow]
+
+
+class Stop(Answer):
+    """An agent, key, user or team that is held as a whole; `open` only in the answer that lifts it."""
+
+    kind: Literal["agent", "key", "user", "team"]
+    name: str
+    state: Literal["open", "paused", "stopped"]
+    reason: str
+    actor: str
+    at: str
+
+
+class Stops(Answer):
+    stops: list[Stop]
+
+
+class StopChanged(Stop):
+    """`ended` = calls in flight that were ended by the change."""
+
+    ended: int
 
 
 class Delivery(Answer):

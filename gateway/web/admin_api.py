@@ -21,6 +21,7 @@ from gateway.core.strict_json import JsonRefused
 from gateway.management import limits as limit_desk
 from gateway.management import reporting
 from gateway.management import sessions as session_desk
+from gateway.management import stops as stop_desk
 from gateway.management.keys import NewKey, key_object
 from gateway.management.policies import Question
 from gateway.management.refused import ManagementRefused, Unknown
@@ -165,6 +166,18 @@ async def change_session(face: Face, request: Request) -> Answer:
         return answered(answers.SessionState, await session_desk.close_session(face.plane, session_id, reason, actor))
     state = _SESSION_STATES[asked.action]
     return answered(answers.SessionState, await session_desk.set_state(face.plane, session_id, state, reason, actor))
+
+
+async def list_stops(face: Face, request: Request) -> Answer:
+    query_of(request, asked_for.NoQuery)
+    return answered(answers.Stops, {"stops": stop_desk.list_stops(face.plane)})
+
+
+async def change_stop(face: Face, request: Request) -> Answer:
+    asked = await body_of(request, asked_for.StopChange)
+    reason = "" if asked.action == "resume" else asked.reason
+    change = (asked.kind, asked.name, _SESSION_STATES[asked.action], reason, actor_of(request))
+    return answered(answers.StopChanged, await stop_desk.set_stop(face.plane, *change))
 
 
 async def list_limits(face: Face, request: Request) -> Answer:

@@ -90,6 +90,15 @@ class HistoryQuery(Query):
     last: int = Field(default=7, ge=1, le=400, description="hours or days, the current one included")
 
 
+class StopChange(Body):
+    """Acts on every session of that agent, key, user or team, new ones too."""
+
+    kind: Literal["agent", "key", "user", "team"]
+    name: str = Field(max_length=NAME_LENGTH_MAX, description="of a key its name or id")
+    action: Literal["pause", "resume", "stop"]
+    reason: str = Field(default="by an administrator", max_length=500, description="told to whoever calls")
+
+
 class ExplainQuestion(Body):
     """Who asks for what. `key` stands for all subjects of that key."""
 

@@ -80,6 +80,14 @@ DOCUMENTED: Final = (
         asked.ChildOpen,
         201,
     ),
+    _get("/stops", api.list_stops, "Agents, keys, users and teams that are held as a whole", answers.Stops),
+    _post(
+        "/stops",
+        api.change_stop,
+        "Pause, resume or stop all of an agent, key, user or team",
+        answers.StopChanged,
+        asked.StopChange,
+    ),
     _get("/limits", api.list_limits, "Every live counter", answers.Counters, asked.LimitsQuery),
     _get("/limits/<name>", api.show_limit, "One limit and its live counters", answers.Limit),
     _post(

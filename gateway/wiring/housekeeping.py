@@ -9,10 +9,10 @@ from pathlib import Path
 
 from gateway.core.alerts_of import ledger_alert, reload_alert
 from gateway.core.denial import Code
-from gateway.core.identity import KeyState
 from gateway.core.outbox import RaisedAlert
 from gateway.core.tool_name import SEPARATOR, ToolNames
 from gateway.management.spend_watch import SpendWatch
+from gateway.pipeline.standing import end_what_may_not_go_on, inactive
 from gateway.policy.findings import PolicyInvalid
 from gateway.policy.source import fingerprint as policy_fingerprint
 from gateway.settings import Loaded, SettingsError, Watch
@@ -128,10 +128,10 @@ class Housekeeper:
         """A stream outlives the check of its key: whatever ended the key since, the clock or the file, ends it."""
         plane, front = self._node.plane, self._node.front
         now_us = plane.clock.now_us()
-        for key_id in front.streams.open_keys():
+        ended = end_what_may_not_go_on(plane)
+        for key_id in () if ended else front.streams.open_keys():
             key = plane.keys.get(key_id)
-            expired = key is not None and key.expires_at_us is not None and now_us >= key.expires_at_us
-            if key is None or key.state is not KeyState.ACTIVE or expired:
+            if key is None or inactive(key, now_us) is not None:
                 front.close_streams(key_id)
 
     def _now_us(self) -> int:

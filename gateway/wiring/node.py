@@ -30,6 +30,7 @@ from gateway.pipeline.plane import Plane
 from gateway.pipeline.refusals import RefusalMeter
 from gateway.pipeline.replays import Replays
 from gateway.pipeline.sessions import SessionRegistry
+from gateway.pipeline.standing import end_what_may_not_go_on
 from gateway.policy.engine import PolicyEngine
 from gateway.policy.source import PolicySource
 from gateway.ports import Provider, Upstream
@@ -61,6 +62,8 @@ PACKAGE = Path(__file__).parent.parent
 GC_THRESHOLDS = (20_000, 20, 50)
 MCP_DRAIN_S = 10.0
 DRAIN_POLL_S = 0.05
+ANSWER_S = 0.2
+"""How long the calls of a key that ended have to tell their clients why."""
 HOUR_US = 3_600_000_000
 ADMIN_DIGEST = "admin_token_digest"
 
@@ -111,7 +114,8 @@ class Node:
         self.plane.keys.put(key)
         self.apply_limits()
         if key.state is not KeyState.ACTIVE:
-            self.front.close_streams(key.id)
+            end_what_may_not_go_on(self.plane)
+            asyncio.get_running_loop().call_later(ANSWER_S, self.front.close_streams, key.id)
 
     async def drain(self, timeout_s: float) -> int:
         """Readiness is 503 from here; waits for what is under way. Returns how many did not end in time."""
@@ -291,10 +295,11 @@ async def _admin_digest(settings: Settings, books: SqliteBooks) -> str | None:
 
 
 async def _take_up(node: Node, now_us: int) -> None:
-    """Keys and counters as the books have them."""
+    """Keys, stops and counters as the books have them."""
     plane = node.plane
     for key in await node.books.keys():
         plane.keys.put(key)
+    plane.stops.update({stop.scope: stop for stop in await node.books.stops()})
     declare_keys(node, node.loaded.settings)
     node.apply_limits()
     node.limiter.take_up_sessions(await node.books.sessions_opened(now_us - HOUR_US), now_us)

@@ -175,6 +175,17 @@ CREATE TABLE session_tree (
     PRIMARY KEY (ancestor_id, session_id)
 ) STRICT, WITHOUT ROWID;
 
+-- Agents, keys, users and teams that are held as a whole. `name` is a pseudonym, of a key its id.
+CREATE TABLE stops (
+    kind   TEXT NOT NULL,
+    name   TEXT NOT NULL,
+    state  TEXT NOT NULL CHECK (state IN ('paused', 'stopped')),
+    reason TEXT NOT NULL,
+    actor  TEXT NOT NULL,
+    at_us  INTEGER NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE session_opens (
     attribution_id TEXT NOT NULL,
     at_us          INTEGER NOT NULL,
@@ -302,7 +313,8 @@ SELECT
     0 AS previous_seq, '' AS previous_hash, 0 AS seq, '' AS hash, '' AS mac, '' AS segment,
     '' AS segments_opened, '' AS segments_sealed, '' AS journal, '' AS attributions, '' AS names, '' AS held, '' AS raised,
     '' AS ended, '' AS denied, '' AS counted, '' AS sessions, '' AS session_opens, '' AS keys, '' AS meta,
-    '' AS alerts, '' AS alert_counts, '' AS deliveries, '' AS idempotency, '' AS quota_requests
+    '' AS alerts, '' AS alert_counts, '' AS deliveries, '' AS idempotency, '' AS quota_requests,
+    '' AS stops
 WHERE FALSE;
 
 CREATE TRIGGER intake_is_booked INSTEAD OF INSERT ON intake
@@ -456,6 +468,14 @@ BEGIN
     FROM json_each(NEW.sessions) AS s CROSS JOIN json_each(s.value, '$[10]') AS a
     WHERE TRUE
     ON CONFLICT DO NOTHING;
+
+    DELETE FROM stops
+    WHERE (kind, name) IN (SELECT value ->> 0, value ->> 1 FROM json_each(NEW.stops));
+
+    INSERT INTO stops (kind, name, state, reason, actor, at_us)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+    FROM json_each(NEW.stops)
+    WHERE value ->> 2 <> 'open';
 
     INSERT INTO session_opens (attribution_id, at_us, session_id)
     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.session_opens);
