@@ -176,9 +176,16 @@ class Relay:
         self._cut_with = self._cut_with or denial
         await self._sent.reply.close()
         if self._ask.include_usage and self._meter.reported is None and self._outcome is not None:
-            yield usage_event(self._template, await self._estimated(self._outcome))
+            yield usage_event(self._template, await self._told(self._outcome))
         machine = {**denial.machine(), "call": self._reserved.call_id}
         yield stream_error(denial.message, denial.code.value, machine)
+
+    async def _told(self, outcome: Outcome) -> Usage:
+        """What the client reads. The first count of a process loads the tokenizer, which may take seconds: a person who
+        stops a stream does not wait for that, so its client reads the bound."""
+        if outcome is Outcome.CUT_BY_STOP and not self._plane.tokens.ready:
+            return Usage(self._reserved.prompt_tokens, 0, 0, self._meter.bound, 0, estimated=outcome.value)
+        return await self._estimated(outcome)
 
     async def _estimated(self, outcome: Outcome) -> Usage:
         """Made once, when no more is taken in: the event for the client and the books say the same."""

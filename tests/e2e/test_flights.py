@@ -40,6 +40,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamProcess) 
         models={"small": {"provider": "mock", "model": "mock-ok", "price": PRICE, "max_output_tokens": 4096}},
         mcp={"servers": {"raw": {"transport": "stdio", "command": [sys.executable, str(RAW), "--log", str(log)]}}},
     ) as gateway:
+        with sdk(gateway) as client:  # its tokens are counted: the tokenizer is loaded by then
+            client.chat.completions.create(**ask(scripted(usage="missing")))
         yield gateway
 
 
