@@ -53,6 +53,7 @@ class Relay:
             config.price_usd_micros_per_call,
             visit.headers,
             resumes=not RESUMED.isdisjoint(params),
+            connection=_connection(ctx),
             read=_said,
         )
 
@@ -146,6 +147,11 @@ def _check_result(answer: Answer) -> None:
         raise UpstreamInvalid("it asked for input of the user, which is not relayed")
     if not isinstance(result.get("content", []), list):
         raise UpstreamInvalid("its result has no list of content")
+
+
+def _connection(ctx: Context) -> str:
+    client = ctx.request.client if ctx.request is not None else None
+    return "" if client is None else f"{client.host}:{client.port}"
 
 
 def _said(answer: Answer) -> ToolSaid:

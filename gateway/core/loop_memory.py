@@ -15,8 +15,8 @@ from gateway.core.loop_text import Step
 from gateway.core.loop_trail import Trail
 
 CONVERSATIONS_KEPT = 16
-TWINS_MAX = 16
-BURST_US = 250_000
+TWINS_MAX = 64
+BURST_US = 500_000
 BURSTS_KEPT = 32
 
 
@@ -45,6 +45,17 @@ class Sighting(NamedTuple):
     turns: Sequence[Turn]
 
 
+class Burst(NamedTuple):
+    """The latest of equal MCP calls: how many twins came before it without a pause, on which connection, when."""
+
+    twins: int
+    connection: str
+    at_us: int
+
+
+_NO_BURST = Burst(0, "", -BURST_US)
+
+
 class LoopMemory:
     __slots__ = (
         "_bursts",
@@ -70,8 +81,7 @@ class LoopMemory:
         self._latest: tuple[bytes, Trail] | None = None
         self._mcp: Trail | None = None
         self._mcp_open: dict[bytes, int] = {}
-        self._bursts: dict[bytes, tuple[int, int]] = {}
-        """How many twins a call had at once, and until when the next one is one of them."""
+        self._bursts: dict[bytes, Burst] = {}
         self._spared = False
         self._spared_quarter = 0
         self._told: set[tuple[Detector, LoopAction]] = set()
@@ -121,31 +131,35 @@ class LoopMemory:
         if self._latest is not None and self._latest[0] == request:
             self._latest[1].withdrawn = True
 
-    def judge_mcp(self, tool: bytes, call: bytes, now_us: int) -> list[Finding]:
+    def judge_mcp(self, tool: bytes, call: bytes, connection: str, now_us: int) -> list[Finding]:
         """Before an MCP call is made. One of several that are made at the same time is not looked at."""
-        if self._mcp is None or self._is_twin(call, now_us):
+        if self._mcp is None or self._is_twin(call, connection, now_us):
             return []
         return self._mcp.ahead(tool, call)
 
-    def mcp_begins(self, call: bytes, now_us: int) -> bool:
-        """Whether its result is to be counted."""
-        twin = self._is_twin(call, now_us)
-        if twin:
-            twins = self._bursts.pop(call, (0, 0))[0] + 1
-            self._bursts[call] = twins, now_us + BURST_US
-            if len(self._bursts) > BURSTS_KEPT:
-                del self._bursts[next(iter(self._bursts))]
+    def mcp_begins(self, call: bytes, connection: str, now_us: int) -> bool:
+        """Whether its result is to be counted. `connection` = which one of its client's it came on, empty = unknown."""
+        near, twins = self._near(call, connection, now_us)
+        twin = near and twins < TWINS_MAX
+        self._bursts.pop(call, None)
+        self._bursts[call] = Burst(twins + twin if near else 0, connection, now_us)
+        if len(self._bursts) > BURSTS_KEPT:
+            del self._bursts[next(iter(self._bursts))]
         self._mcp_open[call] = self._mcp_open.get(call, 0) + 1
         return not twin
 
-    def _is_twin(self, call: bytes, now_us: int) -> bool:
-        """Whether an equal call is under way, or was a moment ago when it had twins: quick tools answer the first of
-        several workers before the last has asked. Too many of them are a flood, and counted."""
-        twins, until_us = self._bursts.get(call, (0, 0))
-        if now_us >= until_us and call not in self._mcp_open:
-            self._bursts.pop(call, None)
-            return False
-        return twins < TWINS_MAX
+    def _is_twin(self, call: bytes, connection: str, now_us: int) -> bool:
+        """Too many at the same time are a flood, and counted."""
+        near, twins = self._near(call, connection, now_us)
+        return near and twins < TWINS_MAX
+
+    def _near(self, call: bytes, connection: str, now_us: int) -> tuple[bool, int]:
+        """Whether an equal call is under way, or one came a moment ago on another connection or had twins itself, and
+        how many there were: quick tools answer the first of several workers before the last has asked, and who waits
+        for an answer before asking again stays on one connection."""
+        burst = self._bursts.get(call, _NO_BURST)
+        soon = now_us - burst.at_us < BURST_US and (burst.twins > 0 or connection != burst.connection)
+        return soon or call in self._mcp_open, burst.twins
 
     def mcp_ended(self, call: bytes, step: Step | None) -> None:
         """`step` None = not to be counted."""

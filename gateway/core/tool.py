@@ -25,7 +25,7 @@ class ToolAsk:
     `name` is the canonical `server__tool`, whatever shorter name the client used. `headers` are those of the client's
     request, names in lower case, without credentials: session and attribution marks, never sent to the tool server.
     `resumes` = it brings what its server asked back for, so it is no new call to loop detection; `read` gives what a
-    result says, None = nobody can tell.
+    result says, None = nobody can tell. `connection` tells its client's connections apart, empty = unknown.
     """
 
     server: str
@@ -35,6 +35,7 @@ class ToolAsk:
     price_usd_micros: int
     headers: Mapping[str, str]
     resumes: bool = False
+    connection: str = ""
     read: Callable[[Any], ToolSaid | None] = _nothing
 
 

@@ -55,7 +55,7 @@ async def judge_tool_call(
     if ask.resumes:
         return []
     now_us = plane.clock.now_us()
-    findings = live.loops.judge_mcp(tool_name(ask.name), digest, now_us)
+    findings = live.loops.judge_mcp(tool_name(ask.name), digest, ask.connection, now_us)
     _add_velocity(plane, live, attribution, findings, now_us)
     return await _answer(plane, live, findings, attribution, asks_model="")
 
@@ -86,7 +86,7 @@ def watched(live: LiveSession, ask: ToolAsk, digest: bytes, now_us: int) -> Iter
     """Counts the call in its session when it has ended; not one that is the twin of another under way, that only
     brings what its server asked back for, or whose caller left."""
     watch = ToolWatch(ask, digest)
-    counts = live.loops.mcp_begins(digest, now_us) and not ask.resumes
+    counts = live.loops.mcp_begins(digest, ask.connection, now_us) and not ask.resumes
     left = False
     try:
         yield watch

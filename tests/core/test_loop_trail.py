@@ -13,6 +13,7 @@ from gateway.core.loop_trail import Trail
 
 RULES = LoopRules()
 NOW_US = 1_795_521_600_000_000
+HERE = "127.0.0.1:50001"
 
 
 def step(tool: str, arguments: object, result: str, *, failed: bool = False) -> Step:
@@ -170,14 +171,14 @@ def test_rule_24_model_and_mcp_sightings_are_not_added_up() -> None:
     seen = []
     for number in range(5):
         model = memory.judge_model(sighting(b"%d" % number, turn(READ)), NOW_US)
-        mcp = memory.judge_mcp(READ.tool, READ.call, NOW_US)
-        assert memory.mcp_begins(READ.call, NOW_US)
+        mcp = memory.judge_mcp(READ.tool, READ.call, HERE, NOW_US)
+        assert memory.mcp_begins(READ.call, HERE, NOW_US)
         memory.mcp_ended(READ.call, READ)
         memory.answered(b"%d" % number, b"", NOW_US)
         seen.append((action(model), action(mcp)))
     warn = LoopAction.WARN
     assert seen == [(None, None), (None, None), (warn, warn), (warn, warn), (warn, warn)]
-    assert action(memory.judge_mcp(READ.tool, READ.call, NOW_US)) is LoopAction.PAUSE
+    assert action(memory.judge_mcp(READ.tool, READ.call, HERE, NOW_US)) is LoopAction.PAUSE
     assert action(memory.judge_model(sighting(b"6", turn(READ)), NOW_US)) is LoopAction.PAUSE
 
 
@@ -239,35 +240,54 @@ def test_equal_mcp_calls_at_the_same_time_are_twins(quick: bool) -> None:
     """Eight workers ask at once; a quick tool answers the first ones before the last have asked."""
     memory, now_us = LoopMemory(), NOW_US
     for _ in range(3):
-        counted = [memory.mcp_begins(READ.call, now_us), memory.mcp_begins(READ.call, now_us)]
+        counted = [memory.mcp_begins(READ.call, HERE, now_us), memory.mcp_begins(READ.call, HERE, now_us)]
         for _ in range(6):
             if quick:
                 memory.mcp_ended(READ.call, READ if counted[0] and not any(counted[1:]) else None)
             now_us += 10_000
-            assert memory.judge_mcp(READ.tool, READ.call, now_us) == []
-            counted.append(memory.mcp_begins(READ.call, now_us))
+            assert memory.judge_mcp(READ.tool, READ.call, HERE, now_us) == []
+            counted.append(memory.mcp_begins(READ.call, HERE, now_us))
         assert counted == [True] + [False] * 7
         for _ in range(2 if quick else 8):
             memory.mcp_ended(READ.call, None)
         now_us += 3_000_000
 
 
+@pytest.mark.parametrize(("connections", "pause_us", "stopped"), [(1, 10_000, 6), (8, 10_000, None), (8, 900_000, 6)])
+def test_quick_mcp_calls_on_several_connections_were_asked_at_the_same_time(
+    connections: int, pause_us: int, stopped: int | None
+) -> None:
+    """A tool may answer each of eight workers before the next one's request is here."""
+    memory, now_us = LoopMemory(), NOW_US
+    for number in range(1, 9):
+        connection = f"127.0.0.1:{50_000 + number % connections}"
+        if action(memory.judge_mcp(READ.tool, READ.call, connection, now_us)) is LoopAction.PAUSE:
+            assert number == stopped
+            return
+        counts = memory.mcp_begins(READ.call, connection, now_us)
+        memory.mcp_ended(READ.call, READ if counts else None)
+        now_us += pause_us
+    assert stopped is None
+
+
 def test_a_flood_of_equal_mcp_calls_at_the_same_time_is_counted_in_the_end() -> None:
     memory = LoopMemory()
-    counted = [memory.mcp_begins(READ.call, NOW_US) for _ in range(60)]
+    counted = [memory.mcp_begins(READ.call, HERE, NOW_US) for _ in range(100)]
     assert counted.index(True, 1) == TWINS_MAX + 1
     for each in counted:
         memory.mcp_ended(READ.call, READ if each else None)
-    assert action(memory.judge_mcp(READ.tool, READ.call, NOW_US + 1_000_000)) is LoopAction.PAUSE
+    assert action(memory.judge_mcp(READ.tool, READ.call, HERE, NOW_US + 1_000_000)) is LoopAction.PAUSE
 
 
 def test_an_mcp_call_without_an_answer_is_an_error_and_no_equal_call() -> None:
     memory = LoopMemory()
     for number in range(10):
-        assert action(memory.judge_mcp(READ.tool, READ.call, NOW_US)) is (LoopAction.WARN if number >= 5 else None)
-        memory.mcp_begins(READ.call, NOW_US)
+        assert action(memory.judge_mcp(READ.tool, READ.call, HERE, NOW_US)) is (
+            LoopAction.WARN if number >= 5 else None
+        )
+        memory.mcp_begins(READ.call, HERE, NOW_US)
         memory.mcp_ended(READ.call, Step(READ.tool, READ.call, failed=True))
-    verdict = judge(memory.judge_mcp(READ.tool, READ.call, NOW_US), RULES)
+    verdict = judge(memory.judge_mcp(READ.tool, READ.call, HERE, NOW_US), RULES)
     assert verdict is not None
     assert verdict.finding.detector is Detector.ERRORS_IN_A_ROW
 
@@ -277,12 +297,12 @@ def test_after_a_person_resumed_counting_starts_anew() -> None:
     for number in range(5):
         memory.judge_model(sighting(b"r", turn(READ)), NOW_US)
         memory.answered(b"r", b"a", NOW_US)
-        memory.mcp_begins(READ.call, NOW_US)
+        memory.mcp_begins(READ.call, HERE, NOW_US)
         memory.mcp_ended(READ.call, READ)
         memory.upstream.failed(NOW_US, None, impatient=number > 0)
     memory.forgive()
     assert memory.judge_model(sighting(b"r", turn(READ)), NOW_US) == []
-    assert memory.judge_mcp(READ.tool, READ.call, NOW_US) == []
+    assert memory.judge_mcp(READ.tool, READ.call, HERE, NOW_US) == []
     assert memory.upstream.count == 0
     assert memory.spared(7)
     assert memory.spared(7), "for the whole quarter of an hour"
