@@ -37,6 +37,7 @@ class Governor:
         self._raising: asyncio.Task[None] | None = None
         self._unwritten = False
         self.pauses = False
+        self._loading = False
 
     @property
     def calm(self) -> bool:
@@ -65,7 +66,9 @@ class Governor:
             # What came at once may be more than one slice.
             await asyncio.shield(self._raising)
             if self.held == before:
-                return False
+                # Bytes are only a bound: what is counted may still be within the slice, and it ends when it is used up.
+                await self._recount()
+                return self._meter.bound < self.held
         return self._meter.events <= self.held
 
     async def counted_output(self) -> int:
@@ -107,6 +110,10 @@ class Governor:
 
     async def _recount(self, *, wait: bool = False) -> None:
         if not self._plane.tokens.ready and not wait:
+            # Waiting would let the upstream run on far beyond the hold; the next slices will be counted.
+            if not self._loading:
+                self._loading = True
+                _ = self._plane.background.spawn(self._plane.tokens.count(["x"]))
             return
         text = self._meter.uncounted()
         if text:
