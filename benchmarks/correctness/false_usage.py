@@ -1,6 +1,7 @@
 """C3: providers that report no usage, late, twice, or figures that cannot be true. What is booked is what was reported
 where it can be; else what was seen is counted and marked, nothing becomes free, and no counter ever falls."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.support.gateway import GatewayProcess
 
 WORDS = 60
 ERROR_MAX = 0.05
-LIES: dict[str, Any] = {
+LIES: Mapping[str, Any] = {
     "absurd": {"prompt_tokens": 10**13, "completion_tokens": 10**13, "total_tokens": 2 * 10**13},
     "a fraction": {"prompt_tokens": 1.5, "completion_tokens": 2.5, "total_tokens": 4},
     "words": {"prompt_tokens": "12", "completion_tokens": "34", "total_tokens": "46"},

@@ -17,7 +17,7 @@ from benchmarks.correctness.site import Site, keys, model
 from tests.support.clients import ask, crowd
 from tests.support.gateway import GatewayProcess
 
-MODELS: dict[str, dict[str, Any]] = {
+MODELS: Mapping[str, dict[str, Any]] = {
     "flat": model(price={"input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10}),
     "cached": model(price={"input_usd_per_mtok": 2.5, "cached_input_usd_per_mtok": 1.25, "output_usd_per_mtok": 10}),
     "writes": model(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 ALLOWED = "small"
 FORBIDDEN = "secret"
 CHAT = "/v1/chat/completions"
-MESSAGES = [{"role": "user", "content": "x"}]
+MESSAGES = ({"role": "user", "content": "x"},)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from gateway.core.ledger import Amounts, CallSettled, Entry, Outcome, SessionCha
 from gateway.core.outbox import OutboxEntry
 from gateway.core.report import Totals, TotalsAsk
 from gateway.core.session import Session
+from gateway.core.stop import Stop
 from gateway.ports import BooksUnavailable
 
 Terms = tuple[tuple[str, str | None], ...]
@@ -129,6 +130,9 @@ class ListedBooks:
         return found
 
     async def keys(self) -> list[VirtualKey]:
+        return []
+
+    async def stops(self) -> list[Stop]:
         return []
 
     async def remember(self, name: str, value: str) -> None:

@@ -32,7 +32,8 @@ def walk(top: Path) -> Iterator[Path]:
         names[:] = sorted(n for n in names if n not in MADE and (n == ".ci" or not n.startswith(".")))
         if here == ROOT / "benchmarks":
             names[:] = [name for name in names if name != "results"]
-        yield from (here / name for name in sorted(files) if not (here / name).is_symlink())
+        # In a linked work tree `.git` is a file, and it holds a path.
+        yield from (here / name for name in sorted(files) if name != ".git" and not (here / name).is_symlink())
 
 
 @cache
