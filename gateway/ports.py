@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from gateway.core.alert import Alert
+from gateway.core.alert_threshold import Reached
 from gateway.core.anomaly import Spending
 from gateway.core.attribution import Attribution
 from gateway.core.budget import Ask, Shortfall
@@ -231,7 +232,9 @@ class Limiter(Protocol):
 
     def rooms(self, bindings: Sequence[Binding], now_us: int) -> tuple[Room, ...]: ...
 
-    def shortfalls(self, bindings: Sequence[Binding], ask: Ask, now_us: int) -> tuple[Shortfall, ...]: ...
+    def shortfalls(
+        self, bindings: Sequence[Binding], ask: Ask, now_us: int, least: Ask | None = None
+    ) -> tuple[Shortfall, ...]: ...
 
     def reserve(
         self,
@@ -241,7 +244,13 @@ class Limiter(Protocol):
         bindings: tuple[Binding, ...],
         ask: Ask,
         now_us: int,
+        least: Ask | None = None,
+        *,
+        slowed: bool = False,
     ) -> Hold | tuple[Shortfall, ...]: ...
+
+    def pace(self, slowing: tuple[Shortfall, ...], now_us: int) -> int:
+        """How many microseconds a call past these limits waits; if that is a wait inside, its places are taken."""
 
     def top_up(self, hold: Hold, more: Amounts, now_us: int) -> bool: ...
 
@@ -253,7 +262,8 @@ class Limiter(Protocol):
     async def move(self, hold: Hold, attribution: Attribution, now_us: int) -> bool:
         """Holds a call on another attribution's limits too and settles it there; False = no room, nothing changed."""
 
-    def settle(self, hold: Hold, posted: Amounts) -> None: ...
+    def settle(self, hold: Hold, posted: Amounts) -> tuple[Reached, ...]:
+        """Returns the marks of `alert_at` that limits reached by it."""
 
     def void(self, hold: Hold, *, written: bool = True) -> None:
         """Gives a hold back; `written` = it was durable, so a session that it opened stays counted."""

@@ -14,8 +14,9 @@ from gateway.cli.output import FINDING, USAGE, csv_line, decimal, fail, print_js
 limits = typer.Typer(cls=Group, help="Live counters of every limit.", no_args_is_help=True)
 sessions = typer.Typer(cls=Group, help="Runs of agents: look at them, pause, resume, stop.", no_args_is_help=True)
 audit = typer.Typer(cls=Group, help="The journal: search it, verify its hash chain.", no_args_is_help=True)
-FIGURES = ("calls", "denied", "input_tokens", "output_tokens", "tool_calls", "cost_usd")
+FIGURES = ("calls", "denied", "would_deny", "input_tokens", "output_tokens", "tool_calls", "cost_usd")
 LIMIT_COLUMNS = ("name", "scope", "unit", "limit", "granted", "spent", "held", "remaining", "window", "resets_at")
+LIVE_COLUMNS = (*LIMIT_COLUMNS, "at the end")
 SESSION_COLUMNS = (
     *("id", "parent", "state", "key", "agent", "calls", "denied", "cost_usd", "tree_cost_usd", "last_active_at"),
     "reason",
@@ -71,7 +72,10 @@ def usage(
 def list_limits(config: Config = None, as_json: Json = False) -> None:
     """One line for every live counter."""
     found = call(target(config), "GET", "/limits")["limits"]
-    print_json(found) if as_json else table(LIMIT_COLUMNS, found, empty="No counter is live: nothing was called yet.")
+    if as_json:
+        print_json(found)
+    else:
+        table(LIVE_COLUMNS, [_live(each) for each in found], empty="No counter is live: nothing was called yet.")
 
 
 @limits.command("show")
@@ -83,8 +87,8 @@ def show_limit(
     if as_json:
         print_json(found)
         return
-    _fields({name: value for name, value in found["rule"].items() if value not in (None, {})})
-    table(LIMIT_COLUMNS, found["limits"], empty="No counter of it is live.")
+    _fields({name: value for name, value in found["rule"].items() if value not in (None, {}, [])})
+    table(LIVE_COLUMNS, [_live(each) for each in found["limits"]], empty="No counter of it is live.")
 
 
 @limits.command("grant")
@@ -206,6 +210,9 @@ def search(
     since: Annotated[str | None, typer.Option(help="Day, instant (UTC) or such as 7d, 12h ago.")] = None,
     until: Annotated[str | None, typer.Option(help="Day or instant (UTC), not included.")] = None,
     limit: Annotated[int, typer.Option(help="At most so many.")] = 100,
+    would_deny: Annotated[
+        bool, typer.Option("--would-deny", help="Only calls that limits and rows in observe mode would refuse.")
+    ] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -218,6 +225,7 @@ def search(
         "since": moment(since),
         "until": moment(until),
         "limit": str(limit),
+        "would_deny": "true" if would_deny else None,
     }
     rows: list[dict[str, Any]] = call(target(config), "GET", "/audit", query=query)["rows"]
     if as_json:
@@ -281,6 +289,16 @@ def _fields(values: dict[str, Any]) -> None:
     for name, value in values.items():
         shown = ", ".join(f"{key} {inner}" for key, inner in value.items()) if isinstance(value, dict) else value
         say(f"{name:<16} {decimal(shown) if isinstance(shown, float) else '-' if shown == '' else shown}")
+
+
+def _live(counter: dict[str, Any]) -> dict[str, Any]:
+    """What happens at the end of a limit, and what of it is kept for whom."""
+    observes = "would deny" if counter["would_deny"] else "observe"
+    kept = [f"{decimal(part['kept'])} kept for {subject}" for subject, part in counter["reserved"].items()]
+    return {
+        **counter,
+        "at the end": "; ".join([observes if counter["mode"] == "observe" else counter["action"], *kept]),
+    }
 
 
 def _denial(denial: dict[str, Any]) -> dict[str, Any]:

@@ -24,5 +24,8 @@ def _what(doc: Mapping[str, Any]) -> str:
         said.append(f"{doc['count']} times")
     if "held" in doc and "model" in doc:
         said.append(f"model {doc['model']}")
+    if doc.get("routed_from"):
+        said.append(f"routed from {doc['routed_from']}")
+    said += [f"{what} would deny" for what in doc.get("would_deny", ())]
     said += [f"{decimal(doc[verb]['usd_micros'] / _MICROS)} USD {verb}" for verb in ("held", "posted") if verb in doc]
     return ", ".join(said)

@@ -56,7 +56,8 @@ class Alert:
     `subject` is whom or what it is about: `agent:reviewer`, `session:ses_...`, `limit:dev-day`, `policy`. `text` is one
     sentence for a person. `facts` are flat values for a program; micro-USD under names that end in `usd_micros`.
     `dedupe` names what counts as the same alert again (default: kind and subject). `attribution` is whose names may
-    stand in the text, so that the books can keep them as pseudonyms.
+    stand in the text, so that the books can keep them as pseudonyms. `once` = what makes its id where the same fact may
+    be told again, as after a restart: the outbox keeps the first.
     """
 
     kind: AlertKind
@@ -67,6 +68,7 @@ class Alert:
     facts: Mapping[str, Fact] = field(default_factory=dict)
     dedupe: str = ""
     attribution: Attribution | None = None
+    once: str = ""
 
     @property
     def key(self) -> str:

@@ -27,7 +27,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """A limit on which an ask does not fit. Amounts in the limit's unit; `wait_us` only for request rates."""
+    """A limit on which an ask does not fit. Amounts in the limit's unit; `wait_us` only for request rates. What others
+    keep of the limit (`kept`) is not in `amount`."""
 
     limit: Limit
     scope: str
@@ -38,6 +39,7 @@ class Shortfall:
     resets_at_us: int | None
     wait_us: int | None = None
     granted: int = 0
+    kept: int = 0
 
     @property
     def fits_posted_alone(self) -> bool:
@@ -55,11 +57,12 @@ class Shortfall:
             self.asked,
             self.resets_at_us,
             self.granted,
+            self.kept,
         )
 
 
 def amounts_by_unit(ask: Ask) -> tuple[int, ...]:
-    """What an ask holds of each unit, in the order of `limit.UNITS` (rule 25)."""
+    """What an ask holds of each unit, in the order of `limit.UNITS` (rule 25); at `limit.NOTHING` 0."""
     amounts = ask.amounts
     tokens = amounts.input_tokens + amounts.output_tokens
     return (
@@ -72,6 +75,7 @@ def amounts_by_unit(ask: Ask) -> tuple[int, ...]:
         amounts.tool_calls,
         ask.concurrent,
         ask.sessions,
+        0,
     )
 
 
@@ -106,6 +110,17 @@ def refusal(shortfalls: tuple[Shortfall, ...], now_us: int, held_wait_s: float) 
     chosen = _first(tuple(final or [s for _, s in judged]))
     waits = [held_wait_s if code is Code.CONCURRENCY_LIMITED else _wait_s(s, now_us) or 0.0 for code, s in judged]
     return _denial(_code(chosen, now_us), chosen, None if final else max(waits))
+
+
+def slowed_down(slowing: tuple[Shortfall, ...], retry_after_s: float) -> Denial:
+    """The denial for a call that limits slow down by more than it can be made to wait inside (rule 28)."""
+    facts = _first(slowing).facts
+    figures = f"{_shown(facts.unit, facts.spent)} spent and {_shown(facts.unit, facts.held)} held of "
+    text = (
+        f"Limit '{facts.name}' for {facts.scope} slows calls down: {figures}{_shown(facts.unit, facts.limit)}. "
+        f"Retry in {retry_after_s:.1f} s."
+    )
+    return Denial(Code.RATE_LIMITED, text, limit=facts, retry_after_s=retry_after_s)
 
 
 def _only_held(shortfall: Shortfall) -> bool:
@@ -162,7 +177,7 @@ def _message(code: Code, facts: LimitFacts, shortfall: Shortfall, wait_s: float 
         return f"Limit '{name}' allows {facts.limit} {facts.unit} a {period} for {scope}; retry in {wait_s:.1f} s."
     figures = (
         f"{_shown(facts.unit, facts.spent)} spent and {_shown(facts.unit, facts.held)} held of "
-        f"{_shown(facts.unit, facts.limit)}, this call needs {_shown(facts.unit, facts.asked)}"
+        f"{_shown(facts.unit, facts.limit)}{_kept(facts)}, this call needs {_shown(facts.unit, facts.asked)}"
     )
     head = f"Limit '{name}' for {scope}: {figures}"
     if code is Code.BUDGET_HELD:
@@ -174,6 +189,10 @@ def _message(code: Code, facts: LimitFacts, shortfall: Shortfall, wait_s: float 
     if facts.resets_at_us is None:
         return f"{head}. Stop here, or {_ASK}; retrying does not help."
     return f"{head}. It resets at {time_shown(facts.resets_at_us)}; until then, {_ASK}."
+
+
+def _kept(facts: LimitFacts) -> str:
+    return f" ({_shown(facts.unit, facts.reserved)} more reserved for others)" if facts.reserved else ""
 
 
 def _shown(unit: str, amount: int) -> str:

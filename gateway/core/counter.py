@@ -18,9 +18,12 @@ RATED_PERIODS_US: Mapping[WindowKind, int] = {WindowKind.MINUTE: 60_000_000, Win
 
 
 class Counter:
-    """A running sum with holds. Amounts are in the limit's unit; `granted` is the part of `amount` that grants add."""
+    """A running sum with holds. Amounts are in the limit's unit; `granted` is the part of `amount` that grants add.
+    `told` = the highest mark of the limit's `alert_at` that was told about."""
 
-    __slots__ = ("amount", "end_us", "granted", "held", "holds", "limit", "posted", "scope", "start_us", "used_us")
+    __slots__ = (
+        *("amount", "end_us", "granted", "held", "holds", "limit", "posted", "scope", "start_us", "told", "used_us"),
+    )
 
     def __init__(self, limit: Limit, scope: str, start_us: int, end_us: int, posted: int = 0) -> None:
         self.limit = limit
@@ -33,6 +36,7 @@ class Counter:
         self.used_us = start_us
         self.amount = limit.amount
         self.granted = 0
+        self.told = 0
 
     def grant(self, granted: int) -> None:
         """Grants add so much from now on."""

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`rule` names the row that decided, as `policies/10-team.csv:14`; None where no row did."""
+    """`rule` names the row that decided, as `policies/10-team.csv:14`; None where no row did. `would_deny` names rows
+    that observe and would have denied what is allowed."""
 
     allowed: bool
     reason: str
     rule: str | None
     policy_version: str
+    would_deny: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class CallDecision:
 
     decision: Decision
     denied: tuple[ToolDenial, ...]
+    would_deny: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> bool:

@@ -69,7 +69,7 @@ class LimitFacts:
     """The limit that refused a call, with figures that add up. Amounts are in `unit`; usd in micro-USD.
 
     `asked` is the smallest amount that would have been admitted had there been room (rule 30); `granted` is the part of
-    `limit` that grants add for now.
+    `limit` that grants add for now. `limit` is what this call may use: what is `reserved` for others comes on top.
     """
 
     name: str
@@ -81,6 +81,7 @@ class LimitFacts:
     asked: int
     resets_at_us: int | None
     granted: int = 0
+    reserved: int = 0
 
     @property
     def remaining(self) -> int:
@@ -156,4 +157,5 @@ def _limit_object(facts: LimitFacts) -> dict[str, Any]:
         "remaining": amount_shown(facts.unit, facts.remaining),
         "asked": amount_shown(facts.unit, facts.asked),
         "resets_at": time_shown(facts.resets_at_us),
+        **({"reserved": amount_shown(facts.unit, facts.reserved)} if facts.reserved else {}),
     }

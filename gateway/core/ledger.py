@@ -61,7 +61,9 @@ class HoldPlaced:
     """A call was allowed and its upper bound is held. Durable before anything leaves for the upstream.
 
     `prompt_tokens` is the prompt bound; `usual_output_tokens` is what an orphan of a call that does not stream is
-    booked with (rule 8); `sliced` says that `held.output_tokens` are slices which top-ups raise.
+    booked with (rule 8); `sliced` says that `held.output_tokens` are slices which top-ups raise. `would_deny`
+    names limits and policy rows that observe and would have refused it; `routed_from` is the model alias that was
+    asked for where a limit or a loop sent the call to another one.
     """
 
     call_id: str
@@ -81,6 +83,8 @@ class HoldPlaced:
     request_digest: str
     limits: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    would_deny: tuple[str, ...] = ()
+    routed_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ class Unit(StrEnum):
 UNITS = tuple(Unit)
 """Every unit in a fixed order; `Limit.unit_index` is a place in it."""
 
+NOTHING = len(UNITS)
+"""The place behind them all, where amounts are 0."""
+
 TOKEN_UNITS = frozenset({Unit.TOKENS, Unit.UNCACHED_TOKENS, Unit.INPUT_TOKENS, Unit.OUTPUT_TOKENS})
 METERED_UNITS = TOKEN_UNITS | {Unit.USD}
 """Units whose amount is only known when the call ends: held by estimate, topped up, settled by usage."""
@@ -39,7 +42,13 @@ class Action(StrEnum):
 
     BLOCK = "block"
     WARN = "warn"
+    THROTTLE = "throttle"
+    ROUTE_TO = "route_to"
     PAUSE = "pause"
+
+
+SOFT = frozenset({Action.WARN, Action.THROTTLE})
+"""Actions that book past the limit."""
 
 
 class Mode(StrEnum):
@@ -55,7 +64,11 @@ _SPECIFICITY = (
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One posted limit. `each` = one counter per value of that kind; `where` = only calls with all of these values."""
+    """One posted limit. `each` = one counter per value of that kind; `where` = only calls with all of these values.
+
+    `route_to` = the model alias of that action; `reserved` = (subject, hundredths of a per cent of the amount);
+    `alert_at` in per cent; `part_of` = the limit of which this one counts what a reserved part's owner uses.
+    """
 
     name: str
     unit: Unit
@@ -68,6 +81,10 @@ class Limit:
     mode: Mode = Mode.ENFORCE
     overrides: tuple[tuple[str, int], ...] = ()
     burst: int | None = None
+    route_to: str = ""
+    reserved: tuple[tuple[str, int], ...] = ()
+    alert_at: tuple[int, ...] = ()
+    part_of: str = ""
     unit_index: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -76,7 +93,17 @@ class Limit:
     @property
     def hard(self) -> bool:
         """Whether a call that does not fit is refused."""
-        return self.mode is Mode.ENFORCE and self.action is not Action.WARN
+        return self.mode is Mode.ENFORCE and self.action not in SOFT
+
+    @property
+    def slows(self) -> bool:
+        """Whether a call that does not fit is slowed down."""
+        return self.mode is Mode.ENFORCE and self.action is Action.THROTTLE
+
+    @property
+    def observed(self) -> bool:
+        """Whether it is only recorded that a call would have been refused."""
+        return self.mode is Mode.OBSERVE and self.action not in SOFT
 
     @property
     def per_session(self) -> bool:
@@ -101,16 +128,14 @@ class Limit:
             return call.value(OPENER)
         if self.each is not None:
             return f"{self.each}:{call.value(self.each)}"
-        return ",".join(f"{kind}:{value}" for kind, value in self.where) or "org"
+        where = self.where[:-1] if self.part_of else self.where
+        return ",".join(f"{kind}:{value}" for kind, value in where) or "org"
 
     def amount_for(self, call: Attribution, session_id: str) -> int:
         """The amount that binds this call: the most specific override that matches, else the limit's own."""
         best: tuple[int, int] | None = None
         for subject, amount in self.overrides:
-            kind, _, value = subject.partition(":")
-            if kind == "label":
-                name, _, value = value.partition(":")
-                kind = f"label:{name}"
+            kind, value = kind_and_value(subject)
             matched = session_id == value if kind == "session" else call.matches(kind, value)
             rank = _SPECIFICITY.index(kind) if kind in _SPECIFICITY else len(_SPECIFICITY)
             if matched and (best is None or rank < best[0]):
@@ -123,3 +148,12 @@ class Limit:
         if self.each is not None:
             named.append(self.each)
         return tuple(dict.fromkeys(kind for kind in named if kind not in ("session", "org")))
+
+
+def kind_and_value(subject: str) -> tuple[str, str]:
+    """`user:alice` or `label:project:x` as a selector."""
+    kind, _, value = subject.partition(":")
+    if kind == "label":
+        name, _, value = value.partition(":")
+        kind = f"label:{name}"
+    return kind, value

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 
 class CallRecord(NamedTuple):
-    """`outcome` is the ledger's outcome, or `denied`. Durations in microseconds: ours apart from the upstream's."""
+    """`outcome` is the ledger's outcome, or `denied`. Durations in microseconds: ours apart from the upstream's.
+    `would_deny` as in `Hold`."""
 
     call_id: str
     kind: str
@@ -26,3 +27,4 @@ class CallRecord(NamedTuple):
     ours_us: int
     upstream_us: int
     first_byte_us: int
+    would_deny: tuple[str, ...] = ()

@@ -41,7 +41,8 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """One line of who spent what. `group` has one value per dimension asked for, `-` where a call has none."""
+    """One line of who spent what. `group` has one value per dimension asked for, `-` where a call has none;
+    `would_deny` = calls that something which only observes would have refused."""
 
     group: tuple[str, ...]
     calls: int
@@ -53,6 +54,7 @@ class UsageRow:
     tool_calls: int
     cost_usd_micros: int
     estimated_calls: int
+    would_deny: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class HistoryRow:
 
 @dataclass(frozen=True, slots=True)
 class AuditSearch:
-    """Every field narrows; None does not. `text` is searched for in the row's document."""
+    """Every field narrows; None does not. `text` is searched for in the row's document; `would_deny` finds calls that
+    something which only observes would have refused."""
 
     since_us: int | None = None
     until_us: int | None = None
@@ -93,6 +96,7 @@ class AuditSearch:
     session_id: str | None = None
     text: str | None = None
     limit: int = 100
+    would_deny: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class Verification:
 @dataclass(frozen=True, slots=True)
 class CallRow:
     """One call as booked, for `denial_explain`, `audit search` and tests. `denial` is set where it was refused, and
-    where we ended it while it ran."""
+    where we ended it while it ran; `routed_from` = the model that was asked for, where another one answered."""
 
     call_id: str
     kind: str
@@ -138,6 +142,8 @@ class CallRow:
     estimated: str | None
     status: int | None
     denial: Mapping[str, Any] | None
+    would_deny: tuple[str, ...] = ()
+    routed_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

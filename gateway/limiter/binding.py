@@ -1,7 +1,7 @@
 """Which counters a call falls on: one for each limit that binds it; of a limit on sessions one for the call's own
 session and one for each ancestor, so that what a child spends counts on all of them (rule 16)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 from gateway.core.attribution import Attribution
 from gateway.core.budget import DRAWS
@@ -9,9 +9,8 @@ from gateway.core.child_part import CHILD_PARTS
 from gateway.core.hold import Binding
 from gateway.core.limit import Limit
 from gateway.core.session import Lineage, Place
+from gateway.limiter.parts import TermsOf, parted
 from gateway.limiter.past import recorded_kind
-
-TermsOf = Callable[[Attribution, Sequence[str]], tuple[tuple[str, str | None], ...]]
 
 
 def bindings_of(
@@ -25,7 +24,7 @@ def bindings_of(
             own = [place.session_id for place in places if limit.binds(attribution, place.session_id)]
             found += [_bind(limit, attribution, at, terms_of, counted_in=at) for at in own]
         elif limit.binds(attribution, session_id):
-            found.append(_bind(limit, attribution, session_id, terms_of, counted_in=""))
+            found += parted(_bind(limit, attribution, session_id, terms_of, counted_in=""), attribution, terms_of)
     return found + [
         Binding(
             CHILD_PARTS[part.unit],

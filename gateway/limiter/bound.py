@@ -4,14 +4,17 @@ It is a tuple of `Binding`s for everybody else; the limiter keeps beside it what
 counters, and until when they are the right ones.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Self
 
 from gateway.core.attribution import Attribution
 from gateway.core.budget import Ask, Shortfall, amounts_by_unit
 from gateway.core.counter import Counter
 from gateway.core.hold import Binding, Hold
+from gateway.core.ledger import Amounts
+from gateway.core.reserved import Kept
 from gateway.core.session import Lineage
+from gateway.limiter.past import negative
 from gateway.limiter.reading import shortfall
 
 
@@ -89,7 +92,21 @@ class OpenHold(Hold):
         self.counters = tuple([counter for _, counter in places])
         return now.values()
 
-    def move(self, bound: Bound, counters: tuple[Counter, ...], now_us: int) -> bool:
+    def shrink(self, less: Amounts) -> None:
+        """Gives part of the hold back."""
+        amounts = amounts_by_unit(Ask(less, concurrent=0))
+        for b, counter in zip(self.bindings, self.counters, strict=True):
+            if b.draw is not None:
+                counter.raise_hold(-amounts[b.index])
+        self.ask = Ask(self.ask.amounts.plus(negative(less)), self.ask.sessions, self.ask.concurrent)
+
+    def move(
+        self,
+        bound: Bound,
+        counters: tuple[Counter, ...],
+        keeps_of: Callable[[Binding, Counter, int], Kept],
+        now_us: int,
+    ) -> bool:
         """Takes the places of `bound` that it does not have yet, all or none, and is booked there from now on."""
         held = {(b.limit.name, b.scope) for b in self.bindings}
         more = [
@@ -99,11 +116,11 @@ class OpenHold(Hold):
         ]
         amounts = amounts_by_unit(self.ask)
         for b, counter in more:
-            asked = amounts[b.limit.unit_index]
-            if asked and b.hard and shortfall(b, counter, asked, now_us) is not None:
+            asked = amounts[b.index]
+            if asked and b.hard and shortfall(b, counter, asked, now_us, keeps_of(b, counter, now_us)) is not None:
                 return False
         for b, counter in more:
-            counter.hold(amounts[b.limit.unit_index], now_us)
+            counter.hold(amounts[b.index], now_us)
         self.bindings = (*self.bindings, *(b for b, _ in more))
         self.counters = (*self.counters, *(counter for _, counter in more))
         self.attribution, self.moved = bound.attribution, True

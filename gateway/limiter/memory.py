@@ -10,29 +10,41 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
+from gateway.core.alert_threshold import Reached
 from gateway.core.attribution import OPENER, Attribution
-from gateway.core.budget import Ask, Shortfall, amount_of, amounts_by_unit
+from gateway.core.budget import Ask, Shortfall, amounts_by_unit
 from gateway.core.child_part import CHILD_PARTS
-from gateway.core.counter import NEVER_US, Counter
+from gateway.core.counter import Counter
 from gateway.core.grant import Grants
 from gateway.core.hold import Binding, CounterView, Hold, Summary
 from gateway.core.ledger import Amounts
 from gateway.core.limit import Limit, Unit
 from gateway.core.report import Totals
+from gateway.core.reserved import Kept, part_limits
 from gateway.core.session import Lineage
-from gateway.core.sizing import Draw, Room
-from gateway.limiter.binding import TermsOf, bindings_of
+from gateway.core.sizing import Room
+from gateway.core.throttling import Paces, waits
+from gateway.limiter.binding import bindings_of
 from gateway.limiter.bound import Bound, OpenHold, opened_hold
-from gateway.limiter.past import counter_of_openings, negative, new_counter, same_view, totals_ask, window_of
+from gateway.limiter.parts import TermsOf
+from gateway.limiter.past import begins_empty, counter_of_openings, new_counter, post_late, same_view, totals_ask
 from gateway.limiter.raised import Raised
-from gateway.limiter.reading import lacking, live_view, shortfall, spare, summary, view
+from gateway.limiter.reading import (
+    CounterKey,
+    kept_from,
+    lacking,
+    live_views,
+    marks_reached,
+    rooms,
+    shortfalls,
+    spare,
+    summary,
+    views_of,
+)
 from gateway.ports import Books
-
-CounterKey = tuple[str, str]
 
 BINDINGS_KEPT = 4_000
 COUNTERS_KEPT = 50_000
-DRAWN = tuple(Draw)
 
 
 class MemoryLimiter:
@@ -56,6 +68,7 @@ class MemoryLimiter:
         self._generation = 0
         self._freed: asyncio.Event | None = None
         self._raised = Raised()
+        self._paces = Paces()
 
     def configure(self, limits: tuple[Limit, ...], key_limits: Mapping[str, tuple[Limit, ...]], now_us: int) -> None:
         """Takes over a new set of limits whole. A counter stays if its limit still counts the same thing; calls in
@@ -124,24 +137,18 @@ class MemoryLimiter:
         """What the hard limits on tokens and money leave for this call: the tightest of each kind of draw."""
         self._turn(now_us)
         bindings = self._current(bindings)
-        tightest = [NEVER_US] * len(Draw)
-        for b, counter in zip(bindings, self._found(bindings, now_us), strict=True):
-            if b.draw is not None and b.hard:
-                left = b.amount - counter.spent(now_us) - counter.held
-                tightest[b.draw] = min(tightest[b.draw], left)
-        return tuple([Room(draw, tightest[draw]) for draw in DRAWN if tightest[draw] < NEVER_US])
+        return rooms(zip(bindings, self._found(bindings, now_us), strict=True), self._counters, now_us)
 
-    def shortfalls(self, bindings: Sequence[Binding], ask: Ask, now_us: int) -> tuple[Shortfall, ...]:
-        """Every limit on which the ask does not fit now, soft ones too."""
+    def shortfalls(
+        self, bindings: Sequence[Binding], ask: Ask, now_us: int, least: Ask | None = None
+    ) -> tuple[Shortfall, ...]:
+        """Every limit on which the ask does not fit now, soft ones too: on these `least` is judged, if given."""
         self._turn(now_us)
         bindings = self._current(bindings)
         amounts = amounts_by_unit(ask)
-        found = []
-        for b, counter in zip(bindings, self._found(bindings, now_us), strict=True):
-            asked = amounts[b.limit.unit_index]
-            if asked and (short := shortfall(b, counter, asked, now_us)) is not None:
-                found.append(short)
-        return tuple(found)
+        softly = amounts if least is None else amounts_by_unit(least)
+        places = zip(bindings, self._found(bindings, now_us), strict=True)
+        return shortfalls(places, amounts, softly, self._counters, now_us)
 
     def reserve(
         self,
@@ -151,20 +158,24 @@ class MemoryLimiter:
         bindings: tuple[Binding, ...],
         ask: Ask,
         now_us: int,
+        least: Ask | None = None,
+        *,
+        slowed: bool = False,
     ) -> Hold | tuple[Shortfall, ...]:
-        """A hold on all limits, or every hard limit that refuses: check and take in one step."""
+        """A hold on all limits, or every limit that stands in its way: check and take in one step. Those that slow down
+        do so where none refuses and the call was not `slowed` yet; soft ones judge the `least` that it asks for."""
         self._turn(now_us)
         bound = self._current(bindings)
-        short = self.shortfalls(bound, ask, now_us)
+        short = self.shortfalls(bound, ask, now_us, least)
         if short:
-            refusing = tuple(s for s in short if s.limit.hard)
+            refusing = tuple(s for s in short if s.limit.hard) or tuple(s for s in short if waits(s, slowed=slowed))
             if refusing:
                 return refusing
         amounts = amounts_by_unit(ask)
         counters = self._found(bound, now_us)
         at_us = now_us
         for b, counter in zip(bound, counters, strict=True):
-            counter.hold(amounts[b.limit.unit_index], now_us)
+            counter.hold(amounts[b.index], now_us)
             # Another call may have begun the next window while this one was waiting for its counters.
             at_us = max(at_us, counter.start_us)
         lineage = bindings.lineage if isinstance(bindings, Bound) else ()
@@ -173,15 +184,18 @@ class MemoryLimiter:
         self._raised.draw(bound, counters, now_us)
         return hold
 
+    def pace(self, slowing: tuple[Shortfall, ...], now_us: int) -> int:
+        """How long a call past limits that slow down waits, in microseconds."""
+        return self._paces.wait_us(slowing, now_us)
+
     def top_up(self, hold: Hold, more: Amounts, now_us: int) -> bool:
         """Raises a hold on its token and money limits, all or none (rule 5)."""
         self._turn(now_us)
         amounts = amounts_by_unit(Ask(more, concurrent=0))
         places = zip(hold.bindings, opened_hold(hold).counters, strict=True)
-        metered = [(b, counter, amounts[b.limit.unit_index]) for b, counter in places if b.draw is not None]
-        for b, counter, amount in metered:
-            if amount and b.hard and counter.spent(now_us) + counter.held + amount > b.amount:
-                return False
+        metered = [(b, counter, amounts[b.index]) for b, counter in places if b.draw is not None]
+        if lacking([(b, counter) for b, counter, _ in metered], amounts, self._counters, now_us):
+            return False
         for _, counter, amount in metered:
             counter.raise_hold(amount)
         self._raised.draw(hold.bindings, opened_hold(hold).counters, now_us)
@@ -193,25 +207,22 @@ class MemoryLimiter:
         bound = self.bindings(attribution, hold.session_id, opened_hold(hold).lineage)
         await self.load(bound, hold.session_id, now_us, fresh_session=False)
         bound = self.bindings(attribution, hold.session_id, opened_hold(hold).lineage)
-        return hold.open and opened_hold(hold).move(bound, self._found(bound, now_us), now_us)
+        return hold.open and opened_hold(hold).move(bound, self._found(bound, now_us), self._keeps, now_us)
 
     def lacking(self, hold: Hold, more: Amounts, now_us: int) -> tuple[Shortfall, ...]:
         """The hard limits that have no room for raising this hold, on the counters that it lies on."""
         self._turn(now_us)
         amounts = amounts_by_unit(Ask(more, concurrent=0))
-        return lacking(zip(hold.bindings, opened_hold(hold).counters, strict=True), amounts, now_us)
+        places = zip(hold.bindings, opened_hold(hold).counters, strict=True)
+        return lacking(places, amounts, self._counters, now_us)
 
     def shrink(self, hold: Hold, less: Amounts) -> None:
         """Gives back a top-up that could not be made durable."""
-        amounts = amounts_by_unit(Ask(less, concurrent=0))
-        for b, counter in zip(hold.bindings, opened_hold(hold).counters, strict=True):
-            if b.draw is not None:
-                counter.raise_hold(-amounts[b.limit.unit_index])
-        hold.ask = Ask(hold.ask.amounts.plus(negative(less)), hold.ask.sessions, hold.ask.concurrent)
+        opened_hold(hold).shrink(less)
 
-    def settle(self, hold: Hold, posted: Amounts) -> None:
-        """The real amounts replace the hold."""
-        self._end(hold, posted, hold.ask.sessions)
+    def settle(self, hold: Hold, posted: Amounts) -> tuple[Reached, ...]:
+        """The real amounts replace the hold. Returns the marks of `alert_at` that limits reached by it."""
+        return self._end(hold, posted, hold.ask.sessions)
 
     def void(self, hold: Hold, *, written: bool = True) -> None:
         """The hold is given back whole; only a session that it opened stays counted, if that was `written`."""
@@ -228,26 +239,17 @@ class MemoryLimiter:
     def views(self, now_us: int) -> list[CounterView]:
         """All live counters."""
         self._turn(now_us)
-        return [
-            live_view(counter, now_us)
-            for counter in self._counters.values()
-            if counter.end_us > now_us or counter.holds
-        ]
+        return live_views(self._counters, now_us)
 
     def view(self, bindings: Sequence[Binding], now_us: int) -> list[CounterView]:
         """The counters of one call, in file order; those not in memory are left out."""
         self._turn(now_us)
-        found = []
-        for b in self._current(bindings):
-            counter = self._counters.get((b.limit.name, b.scope))
-            if counter is not None and counter.end_us > now_us:
-                found.append(view(b, counter, now_us))
-        return found
+        return views_of(self._current(bindings), self._counters, now_us)
 
     def summary(self, hold: Hold) -> Summary:
         """What a reply says of its limits, rates as of the hold."""
         places = zip(hold.bindings, opened_hold(hold).counters, strict=True)
-        return summary(places, amounts_by_unit(hold.ask), hold.at_us)
+        return summary(places, amounts_by_unit(hold.ask), self._counters, hold.at_us)
 
     def sweep(self, now_us: int, idle_us: int) -> int:
         """Lets counters leave memory that nothing holds and nobody used for a while. Returns how many left."""
@@ -270,7 +272,11 @@ class MemoryLimiter:
 
     def _every_limit(self) -> list[Limit]:
         own = (limit for limits in self._key_limits.values() for limit in limits)
-        return [*self._limits, *own, *CHILD_PARTS.values()]
+        parts = (part for limit in self._limits for part in part_limits(limit))
+        return [*self._limits, *own, *parts, *CHILD_PARTS.values()]
+
+    def _keeps(self, b: Binding, counter: Counter, now_us: int) -> Kept:
+        return kept_from(b, counter, self._counters, now_us)
 
     def _ready(self, bindings: Sequence[Binding], now_us: int) -> bool:
         return (
@@ -298,17 +304,8 @@ class MemoryLimiter:
                 return True
         if key in self._loading:
             return False
-        start_us, end_us = window_of(b.limit, now_us)
         known_from_us = self._complete_since_us.get(b.limit.name, self._started_us)
-        nothing_yet = b.session_id == fresh_session
-        rolled = counter is not None and start_us >= counter.end_us and end_us < NEVER_US
-        if (
-            nothing_yet
-            or rolled
-            or start_us > known_from_us
-            or b.limit.unit is Unit.CONCURRENT
-            or b.limit.each == OPENER
-        ):
+        if b.session_id == fresh_session or begins_empty(b.limit, counter, known_from_us, now_us):
             self._put(key, new_counter(b.limit, b.scope, now_us, b.amount, Totals({}), now_us))
             return True
         return False
@@ -325,34 +322,36 @@ class MemoryLimiter:
                 return  # a reload came in between, and what was settled meanwhile was not kept for these limits
             for b, key, totals in zip(own, keys, found, strict=True):
                 counter = new_counter(b.limit, b.scope, now_us, b.amount, totals, now_us)
-                for at_us, amounts in self._late[key]:
-                    if counter.start_us <= at_us < counter.end_us:
-                        counter.post(amounts[b.limit.unit_index], at_us)
+                post_late(counter, [(at_us, amounts[b.limit.unit_index]) for at_us, amounts in self._late[key]])
                 self._put(key, counter)
         finally:
             for key in keys:
                 del self._loading[key], self._late[key]
             done.set_result(None)
 
-    def _end(self, hold: Hold, posted: Amounts, sessions: int) -> None:
+    def _end(self, hold: Hold, posted: Amounts, sessions: int) -> tuple[Reached, ...]:
         if not hold.open:
-            return
+            return ()
+        reached: tuple[Reached, ...] = ()
         hold.open = False
         opened = opened_hold(hold)
         del self._open[id(opened)]
         booked = Ask(posted, sessions, 0)
         held, amounts = amounts_by_unit(hold.ask), amounts_by_unit(booked)
         for b, counter in zip(hold.bindings, opened.counters, strict=True):
-            index = b.limit.unit_index
+            index = b.index
             counter.release(held[index])
             if amounts[index] and opened.books(b):
                 counter.post(amounts[index], hold.at_us)
+                if b.limit.alert_at:
+                    reached += marks_reached(b, counter, hold.at_us)
         if self._late:
             # The books were asked before this settlement reaches them.
             for b in self.bindings(hold.attribution, hold.session_id, opened.lineage):
-                if (late := self._late.get((b.limit.name, b.scope))) is not None:
+                if (late := self._late.get((b.limit.name, b.scope))) is not None and b.counts:
                     late.append((hold.at_us, amounts))
         self._wake()
+        return reached
 
     def _turn(self, now_us: int) -> None:
         """Grants begin and end by the clock, to the microsecond."""
@@ -387,7 +386,7 @@ class MemoryLimiter:
         self._counters[key] = counter
         for hold, b in self._unplaced.pop(key, ()):
             if hold.open and counter.start_us <= hold.at_us < counter.end_us:
-                counter.hold(amount_of(b.limit.unit, hold.ask), counter.used_us)
+                counter.hold(amounts_by_unit(hold.ask)[b.index], counter.used_us)
                 hold.bindings = (*hold.bindings, b)
                 hold.counters = (*hold.counters, counter)
 

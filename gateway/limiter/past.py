@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from gateway.core.alert_threshold import mark_reached
 from gateway.core.attribution import OPENER, Attribution
 from gateway.core.budget import Ask, amount_of
 from gateway.core.counter import NEVER_US, Counter, RateCounter, RollingCounter, rate_of, rated
@@ -9,6 +10,7 @@ from gateway.core.hold import Binding
 from gateway.core.ledger import Amounts
 from gateway.core.limit import Limit, Unit
 from gateway.core.report import Totals, TotalsAsk
+from gateway.core.reserved import PartCounter, lends
 from gateway.core.window import WindowKind, bounds
 
 _SECOND_US = 1_000_000
@@ -37,6 +39,21 @@ def window_of(limit: Limit, now_us: int) -> tuple[int, int]:
     return bounds(limit.window, limit.timezone, now_us)
 
 
+def begins_empty(limit: Limit, before: Counter | None, known_from_us: int, now_us: int) -> bool:
+    """Whether a counter need not be asked for: its window began while this process watched, or the books have none of
+    it. `before` = the counter of the window before, if it is in memory."""
+    start_us, end_us = window_of(limit, now_us)
+    rolled = before is not None and start_us >= before.end_us and end_us < NEVER_US
+    return rolled or start_us > known_from_us or limit.unit is Unit.CONCURRENT or limit.each == OPENER
+
+
+def post_late(counter: Counter, late: Iterable[tuple[int, int]]) -> None:
+    """Adds what was settled while the books were asked: (time of the hold, amount)."""
+    for at_us, amount in late:
+        if counter.start_us <= at_us < counter.end_us:
+            counter.post(amount, at_us)
+
+
 def new_counter(limit: Limit, scope: str, at_us: int, amount: int, totals: Totals, now_us: int) -> Counter:
     counter: Counter
     if rated(limit):
@@ -55,8 +72,14 @@ def new_counter(limit: Limit, scope: str, at_us: int, amount: int, totals: Total
             counter = RollingCounter(limit, scope, posted)
         else:
             start_us, end_us = window_of(limit, at_us)
-            counter = Counter(limit, scope, start_us, end_us, sum(posted.values()))
+            if limit.part_of and lends(limit):
+                counter = PartCounter(limit, scope, start_us, end_us, sum(posted.values()), now_us)
+            else:
+                counter = Counter(limit, scope, start_us, end_us, sum(posted.values()))
     counter.amount = amount
+    if limit.alert_at and limit.window.kind is WindowKind.ROLLING:
+        # It may have been here for hours; a calendar window's alerts are told apart by their ids instead.
+        counter.told = mark_reached(limit.alert_at, amount, counter.spent(now_us))
     counter.used_us = now_us
     return counter
 
@@ -64,9 +87,7 @@ def new_counter(limit: Limit, scope: str, at_us: int, amount: int, totals: Total
 def counter_of_openings(limit: Limit, scope: str, times_us: Iterable[int], now_us: int) -> Counter:
     """How many sessions one opener began."""
     counter = new_counter(limit, scope, now_us, limit.amount, Totals({}), now_us)
-    for at_us in times_us:
-        if counter.start_us <= at_us < counter.end_us:
-            counter.post(1, at_us)
+    post_late(counter, [(at_us, 1) for at_us in times_us])
     return counter
 
 

@@ -2,14 +2,30 @@
 
 from collections.abc import Iterable, Mapping
 
+from gateway.core.alert_threshold import Reached, mark_reached, period_start
 from gateway.core.attribution import OPENER
 from gateway.core.budget import Shortfall
 from gateway.core.counter import NEVER_US, Counter, RateCounter
-from gateway.core.hold import Binding, CounterView, Summary
-from gateway.core.limit import TOKEN_UNITS, Unit
+from gateway.core.hold import Binding, CounterView, PartView, Summary
+from gateway.core.limit import TOKEN_UNITS, Mode, Unit
+from gateway.core.reserved import NOTHING_KEPT, Kept, Part, kept, part_name, part_of
+from gateway.core.sizing import Draw, Room
+from gateway.core.window import WindowKind
+
+CounterKey = tuple[str, str]
+Places = Iterable[tuple[Binding, Counter]]
+DRAWN = tuple(Draw)
 
 
-def shortfall(b: Binding, counter: Counter, asked: int, now_us: int) -> Shortfall | None:
+def kept_from(b: Binding, counter: Counter, counters: Mapping[CounterKey, Counter], now_us: int) -> Kept:
+    """What of a limit others keep from this call. A window that is over keeps nothing: no call begins in it now."""
+    if not b.parts or counter.end_us <= now_us:
+        return NOTHING_KEPT
+    parts = [(part, counters.get(part.counter)) for part in b.parts]
+    return kept(parts, b.amount, counter.spent(now_us), counter.held, now_us)
+
+
+def shortfall(b: Binding, counter: Counter, asked: int, now_us: int, keeps: Kept = NOTHING_KEPT) -> Shortfall | None:
     if isinstance(counter, RateCounter):
         wait_us = counter.retry_after_us(now_us, b.amount)
         if not wait_us:
@@ -17,33 +33,98 @@ def shortfall(b: Binding, counter: Counter, asked: int, now_us: int) -> Shortfal
         spent = counter.spent(now_us)
         return Shortfall(b.limit, b.scope, b.amount, spent, 0, asked, now_us + wait_us, wait_us, b.granted)
     spent = counter.spent(now_us)
-    if spent + counter.held + asked <= b.amount:
+    if spent + counter.held + asked + keeps.now <= b.amount:
         return None
-    resets_us = counter.frees_at_us(asked, b.amount, now_us)
-    return Shortfall(b.limit, b.scope, b.amount, spent, counter.held, asked, resets_us, granted=b.granted)
+    # Holds of an owner on its own part take nothing from others.
+    amount, held = b.amount - keeps.posted_alone, counter.held - (keeps.posted_alone - keeps.now)
+    resets_us = counter.frees_at_us(asked, amount, now_us)
+    alone = keeps.posted_alone
+    return Shortfall(b.limit, b.scope, amount, spent, held, asked, resets_us, granted=b.granted, kept=alone)
 
 
-def lacking(places: Iterable[tuple[Binding, Counter]], amounts: tuple[int, ...], now_us: int) -> tuple[Shortfall, ...]:
+def rooms(places: Places, counters: Mapping[CounterKey, Counter], now_us: int) -> tuple[Room, ...]:
+    """What the hard limits on tokens and money leave for a call: the tightest of each kind of draw."""
+    tightest = [NEVER_US] * len(Draw)
+    for b, counter in places:
+        if b.draw is not None and b.hard:
+            left = b.amount - counter.spent(now_us) - counter.held
+            if b.parts:
+                left -= kept_from(b, counter, counters, now_us).now
+            tightest[b.draw] = min(tightest[b.draw], left)
+    return tuple([Room(draw, tightest[draw]) for draw in DRAWN if tightest[draw] < NEVER_US])
+
+
+def shortfalls(
+    places: Places,
+    amounts: tuple[int, ...],
+    softly: tuple[int, ...],
+    counters: Mapping[CounterKey, Counter],
+    now_us: int,
+) -> tuple[Shortfall, ...]:
+    """Every limit on which a call does not fit; those that refuse nothing are judged by `softly`."""
+    found = []
+    for b, counter in places:
+        asked = amounts[b.index] if b.hard else softly[b.index]
+        if asked:
+            keeps = kept_from(b, counter, counters, now_us) if b.parts else NOTHING_KEPT
+            if (short := shortfall(b, counter, asked, now_us, keeps)) is not None:
+                found.append(short)
+    return tuple(found)
+
+
+def lacking(
+    places: Places, amounts: tuple[int, ...], counters: Mapping[CounterKey, Counter], now_us: int
+) -> tuple[Shortfall, ...]:
     """The hard limits on tokens and money that have no room for so much more."""
     found = [
-        shortfall(b, counter, asked, now_us)
+        shortfall(b, counter, asked, now_us, kept_from(b, counter, counters, now_us))
         for b, counter in places
-        if b.hard and b.draw is not None and (asked := amounts[b.limit.unit_index])
+        if b.hard and b.draw is not None and (asked := amounts[b.index])
     ]
     return tuple([short for short in found if short is not None])
 
 
-def view(b: Binding, counter: Counter, now_us: int) -> CounterView:
+def view(b: Binding, counter: Counter, now_us: int, keeps: Kept = NOTHING_KEPT) -> CounterView:
     """A counter as it binds one call."""
-    resets_us = None if counter.end_us >= NEVER_US else counter.end_us
-    spent = counter.spent(now_us)
-    window = b.limit.window.text
+    limit = b.limit
     return CounterView(
-        b.limit.name, b.scope, b.limit.unit.value, b.amount, spent, counter.held, window, resets_us, b.granted
+        limit.name,
+        b.scope,
+        limit.unit.value,
+        b.amount - keeps.posted_alone,
+        counter.spent(now_us),
+        counter.held - (keeps.posted_alone - keeps.now),
+        limit.window.text,
+        None if counter.end_us >= NEVER_US else counter.end_us,
+        b.granted,
+        limit.action.value,
+        limit.mode.value,
+        keeps.posted_alone,
     )
 
 
-def live_view(counter: Counter, now_us: int) -> CounterView:
+def views_of(bindings: Iterable[Binding], counters: Mapping[CounterKey, Counter], now_us: int) -> list[CounterView]:
+    """The counters of one call, in file order; those not in memory, themselves or a part of them, are left out."""
+    found = []
+    for b in bindings:
+        counter = counters.get((b.limit.name, b.scope))
+        if counter is None or counter.end_us <= now_us or b.limit.part_of:
+            continue
+        if all(part.counter in counters for part in b.parts):
+            found.append(view(b, counter, now_us, kept_from(b, counter, counters, now_us)))
+    return found
+
+
+def live_views(counters: Mapping[CounterKey, Counter], now_us: int) -> list[CounterView]:
+    """All live counters."""
+    return [
+        _live_view(counter, counters, now_us)
+        for counter in counters.values()
+        if (counter.end_us > now_us or counter.holds) and not counter.limit.part_of
+    ]
+
+
+def _live_view(counter: Counter, counters: Mapping[CounterKey, Counter], now_us: int) -> CounterView:
     """A counter by itself. The amount shown is the one that bound the last call on it."""
     limit = counter.limit
     return CounterView(
@@ -56,25 +137,49 @@ def live_view(counter: Counter, now_us: int) -> CounterView:
         limit.window.text,
         None if counter.end_us >= NEVER_US else counter.end_us,
         counter.granted,
+        limit.action.value,
+        limit.mode.value,
+        parts=tuple(_part_view(counter, subject, share, counters, now_us) for subject, share in limit.reserved),
     )
 
 
-def summary(places: Iterable[tuple[Binding, Counter]], amounts: tuple[int, ...], now_us: int) -> Summary:
-    """What a reply says of its limits: what binds first, the first of requests and of tokens."""
+def _part_view(
+    counter: Counter, subject: str, share: int, counters: Mapping[CounterKey, Counter], now_us: int
+) -> PartView:
+    key, amount = (part_name(counter.limit, subject), counter.scope), part_of(counter.amount - counter.granted, share)
+    own = counters.get(key)
+    alone = [(Part(key, amount, own=False), own)]
+    used = 0 if own is None else own.spent(now_us)
+    return PartView(subject, amount, used, kept(alone, counter.amount, counter.spent(now_us), counter.held, now_us).now)
+
+
+def summary(places: Places, amounts: tuple[int, ...], counters: Mapping[CounterKey, Counter], now_us: int) -> Summary:
+    """What a reply says of its limits: what binds first, the first of requests and of tokens, marks reached."""
     first = requests = tokens = None
     least = float("inf")
+    reached: tuple[tuple[str, int], ...] = ()
     for b, counter in places:
-        asked = amounts[b.limit.unit_index]
-        if not asked:
+        asked = amounts[b.index]
+        if not asked or b.limit.part_of:
             continue
-        share = (b.amount - counter.spent(now_us) - counter.held) / asked
-        if share < least:
+        spent = counter.spent(now_us)
+        left = b.amount - spent - counter.held
+        if b.parts:
+            left -= kept_from(b, counter, counters, now_us).now
+        share = left / asked
+        if share < least and b.limit.mode is not Mode.OBSERVE:
             first, least = (b, counter), share
+        if b.limit.alert_at and spent * 100 >= b.limit.alert_at[0] * b.amount > 0:
+            reached = (*reached, (b.limit.name, spent * 100 // b.amount))
         if requests is None and b.limit.unit is Unit.REQUESTS:
             requests = (b, counter)
         elif tokens is None and b.limit.unit in TOKEN_UNITS:
             tokens = (b, counter)
-    return Summary(*(None if each is None else view(*each, now_us) for each in (first, requests, tokens)))
+
+    def seen(place: tuple[Binding, Counter] | None) -> CounterView | None:
+        return None if place is None else view(*place, now_us, kept_from(*place, counters, now_us))
+
+    return Summary(seen(first), seen(requests), seen(tokens), reached)
 
 
 def spare(counters: Mapping[tuple[str, str], Counter], now_us: int, idle_us: int, most: int) -> list[tuple[str, str]]:
@@ -91,3 +196,15 @@ def spare(counters: Mapping[tuple[str, str], Counter], now_us: int, idle_us: int
 def only_here(counter: Counter, now_us: int) -> bool:
     """Openings by opener are read from the books at start only, so these counters must not leave with anything in."""
     return counter.limit.each == OPENER and counter.end_us > now_us and counter.spent(now_us) > 0
+
+
+def marks_reached(b: Binding, counter: Counter, at_us: int) -> tuple[Reached, ...]:
+    """The marks of a limit's `alert_at` that a settlement brought its counter to, each once."""
+    spent = counter.spent(at_us)
+    highest = mark_reached(b.limit.alert_at, b.amount, spent)
+    new = [mark for mark in b.limit.alert_at if counter.told < mark <= highest]
+    if new or b.limit.window.kind is WindowKind.ROLLING:
+        # What fell below a mark as time went by may reach it again.
+        counter.told = highest
+    start_us = counter.start_us or period_start(b.limit.window, at_us)
+    return tuple([Reached(b.limit, b.scope, mark, spent, b.amount, start_us) for mark in new])

@@ -10,7 +10,8 @@ from typing import Any
 from gateway.core.attribution import attribute
 from gateway.core.child_part import CHILD_PARTS
 from gateway.core.denial import amount_shown
-from gateway.core.limit import Limit
+from gateway.core.hold import CounterView
+from gateway.core.limit import SOFT, Limit, Mode
 from gateway.management.refused import Unknown
 from gateway.pipeline.answer import view_object
 from gateway.pipeline.plane import Plane
@@ -24,7 +25,25 @@ async def counters(plane: Plane, reports: Reports, name: str | None = None) -> l
     """One object for each live counter, by limit and scope; only those of the limit `name`, if given."""
     await _take_up(plane, reports)
     views = plane.limiter.views(plane.clock.now_us())
-    return [view_object(v) for v in sorted(views, key=lambda v: (v.name, v.scope)) if name in (None, v.name)]
+    return [counter_object(v) for v in sorted(views, key=lambda v: (v.name, v.scope)) if name in (None, v.name)]
+
+
+def counter_object(view: CounterView) -> dict[str, Any]:
+    """A counter with what happens at its end; `would_deny` = it only observes, and has no room left."""
+    return {
+        **view_object(view),
+        "action": view.action,
+        "mode": view.mode,
+        "would_deny": view.mode == Mode.OBSERVE and view.action not in SOFT and view.remaining == 0,
+        "reserved": {
+            part.subject: {
+                "limit": amount_shown(view.unit, part.amount),
+                "spent": amount_shown(view.unit, part.used),
+                "kept": amount_shown(view.unit, part.kept),
+            }
+            for part in view.parts
+        },
+    }
 
 
 async def show_limit(plane: Plane, reports: Reports, key_limits: KeyLimits, name: str) -> dict[str, Any]:
@@ -41,7 +60,7 @@ async def show_limit(plane: Plane, reports: Reports, key_limits: KeyLimits, name
 
 
 def limit_object(limit: Limit, key_name: str | None) -> dict[str, Any]:
-    """A limit as configured; usd in dollars."""
+    """A limit as configured; usd in dollars, `reserved` and `alert_at` in per cent."""
     unit = limit.unit.value
     return {
         "name": limit.name,
@@ -53,6 +72,9 @@ def limit_object(limit: Limit, key_name: str | None) -> dict[str, Any]:
         "action": limit.action.value,
         "mode": limit.mode.value,
         "overrides": {subject: amount_shown(unit, amount) for subject, amount in limit.overrides},
+        "route_to": limit.route_to or None,
+        "reserved": {subject: share / 100 for subject, share in limit.reserved},
+        "alert_at": list(limit.alert_at),
         "key": key_name,
     }
 

@@ -27,6 +27,7 @@ def usage_object(by: tuple[str, ...], row: UsageRow) -> dict[str, Any]:
         **dict(zip(by, row.group, strict=True)),
         "calls": row.calls,
         "denied": row.denied,
+        "would_deny": row.would_deny,
         "input_tokens": row.input_tokens,
         "cached_input_tokens": row.cached_input_tokens,
         "output_tokens": row.output_tokens,

@@ -43,7 +43,8 @@ class AlertDesk:
         self._flood.window_us = rules.summed_for_us
 
     def post(self, alert: Alert) -> None:
-        raised = self._flood.judge(alert.key, alert.kind.value, alert.at_us, self._ids.new("alert"))
+        alert_id = f"alert_{alert.once}" if alert.once else self._ids.new("alert")
+        raised = self._flood.judge(alert.key, alert.kind.value, alert.at_us, alert_id)
         if raised is not None:
             self._write(raised, alert)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gateway.core.denial import amount_shown, time_shown
 from gateway.core.hold import CounterView, Hold
 from gateway.core.money import format_usd
+from gateway.pipeline.observed import words
 from gateway.pipeline.plane import Plane
 
 Headers = dict[str, str]
@@ -51,7 +52,7 @@ def governed_headers(plane: Plane, hold: Hold, session_id: str, warnings: Sequen
             headers[f"x-ratelimit-remaining-{word}"] = str(view.remaining)
             if view.resets_at_us is not None:
                 headers[f"x-ratelimit-reset-{word}"] = f"{max(0, view.resets_at_us - now_us) // 1_000_000}s"
-    said = [*warnings, *(f"limit {s.limit.name} would have refused" for s in hold.warnings)]
+    said = [*warnings, *words(hold), *(f"limit {name} is {percent} % used" for name, percent in summary.reached)]
     if said:
         headers["x-comptroller-warning"] = "; ".join(said)
     return headers

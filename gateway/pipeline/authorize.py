@@ -25,10 +25,12 @@ _HEADER_SAFE = "-._:/@+~="
 
 
 class Granted(NamedTuple):
-    """An allowed call: the row that decided, and declared tools to strip because they are denied."""
+    """An allowed call: the row that decided, declared tools to strip because they are denied, and rows that observe and
+    would have denied it."""
 
     rule: str | None
     stripped: frozenset[str] = frozenset()
+    would_deny: tuple[str, ...] = ()
 
     def stripped_header(self) -> str:
         """The stripped names for a header. They are the client's words, so what a header cannot hold is escaped."""
@@ -47,12 +49,13 @@ def authorize_model(
     denied.update((d.tool, d.decision.reason) for d in judged.denied if d.tool != NO_TOOL)
     if not denied:
         if judged.allowed:
-            return Granted(judged.decision.rule)
+            return Granted(judged.decision.rule, would_deny=judged.would_deny)
         raise Refused(_model_denied(plane, caller, model, judged.decision.reason, judged.decision.rule))
     if plane.catalog.strip_denied_tools:
         rest = plane.policy.decide_call(caller.subjects, model, tuple(t for t in tools if t not in denied), context)
         if rest.allowed:
-            return Granted(rest.decision.rule, frozenset(words for name in denied for words in tools[name]))
+            stripped = frozenset(words for name in denied for words in tools[name])
+            return Granted(rest.decision.rule, stripped, rest.would_deny)
     bare = plane.policy.decide_call(caller.subjects, model, (), context)
     if not bare.allowed and not any(narrowed(caller.key.tools, name) and name not in denied for name in tools):
         raise Refused(_model_denied(plane, caller, model, bare.decision.reason, bare.decision.rule))
@@ -70,7 +73,8 @@ def authorize_tool(plane: Plane, caller: Caller, tool: str, models: Sequence[str
     denied = next((decision for decision in decisions if not decision.allowed), None)
     if denied is not None:
         raise Refused(_tool_denied(tool, denied.reason, denied.rule))
-    return decisions[-1]
+    seen_by = tuple(dict.fromkeys(rule for decision in decisions for rule in decision.would_deny))
+    return replace(decisions[-1], would_deny=seen_by) if seen_by else decisions[-1]
 
 
 def lists_tool(plane: Plane, caller: Caller, tool: str, models: Sequence[str], context: PolicyContext) -> bool:

@@ -127,10 +127,13 @@ async def _reserve(
     """The loop check and the hold; at another model where one of them says so (rule 28). With warnings for a header."""
     warnings: list[str] = []
 
-    async def hold(ready: Passing) -> Reserved:
-        turn = await wait_for_turn(plane, live, ready.ask, ready.attribution, arrival)
+    async def hold(ready: Passing, routed_from: str = "") -> Reserved:
+        attribution = ready.attribution
+        turn = await wait_for_turn(plane, live, ready.ask, attribution, arrival)
         try:
-            return await reserve_model(plane, live, ready.ask, ready.attribution, trail.call_id, ready.granted, turn)
+            return await reserve_model(
+                plane, live, ready.ask, attribution, trail.call_id, ready.granted, turn, routed_from=routed_from
+            )
         except BaseException:
             if turn is not None:
                 turn.leave(None)
@@ -138,7 +141,7 @@ async def _reserve(
 
     async def attempt(model: Model) -> tuple[Passing, Reserved]:
         ready = await _admit(plane, caller, arrival, live, _for_model(facts, model), model)
-        return ready, await hold(ready)
+        return ready, await hold(ready, passing.model.alias)
 
     try:
         if passing.ask.produces_output:

@@ -7,7 +7,7 @@ whose room is held by others waits a moment; nothing has left for the upstream b
 from dataclasses import dataclass
 
 from gateway.core.attribution import Attribution
-from gateway.core.budget import Ask, Shortfall, only_waiting, refusal
+from gateway.core.budget import Ask, Shortfall, only_waiting, refusal, slowed_down
 from gateway.core.catalog import OUTPUT_TOKENS_ASSUMED, PricedRates
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import counted_bound, delta_bound, token_factor
@@ -17,10 +17,14 @@ from gateway.core.ledger import Amounts, CallVoided, Entry, HoldPlaced, SessionC
 from gateway.core.limit import METERED_UNITS, Action
 from gateway.core.model_ask import ModelAsk
 from gateway.core.sizing import OutputAsk, Size, least_tokens, money_for, size_output
+from gateway.core.throttling import DELAY_MAX_US
 from gateway.pipeline.authorize import Granted
 from gateway.pipeline.capacity import Turn
+from gateway.pipeline.observed import observed, would_deny
 from gateway.pipeline.plane import Plane
+from gateway.pipeline.reroute import Reroute
 from gateway.pipeline.sessions import LiveSession
+from gateway.pipeline.throttle import throttle
 from gateway.ports import BooksUnavailable
 
 WAITS_S = 2.0
@@ -70,8 +74,10 @@ async def reserve_model(
     call_id: str,
     granted: Granted,
     turn: Turn | None = None,
+    *,
+    routed_from: str = "",
 ) -> Reserved:
-    """Raises Refused; after that nothing is held."""
+    """Raises Refused, or Reroute where a limit says so; after that nothing is held."""
     rates = _rates(plane, ask)
     try:
         bindings = plane.limiter.bindings(attribution, live.id, live.lineage)
@@ -79,7 +85,8 @@ async def reserve_model(
         reserved = await _hold(plane, live, ask, attribution, bindings, rates, call_id, turn=turn)
     except BooksUnavailable as error:
         raise Refused(books_unavailable()) from error
-    await _write_down(plane, live, ask, reserved, granted.rule)
+    reserved.hold.would_deny = would_deny(reserved.hold, granted.would_deny)
+    await _write_down(plane, live, ask, reserved, granted.rule, routed_from)
     return reserved
 
 
@@ -99,8 +106,21 @@ async def refuse_what_no_wait_cures(plane: Plane, live: LiveSession, ask: ModelA
     short = short_of(_first_bound(ask))
     if any(s.limit.unit in METERED_UNITS for s in short):
         short = short_of(min(_first_bound(ask), await counted_prompt(plane, ask)))
-    if short and (refused := _refused(plane, short, now_us)).denial.final:
-        raise refused
+    if short:
+        refused = _refused(plane, short, now_us)
+        if (refused.first if isinstance(refused, Reroute) else refused.denial).final:
+            raise refused
+
+
+def slowed(plane: Plane, slowing: tuple[Shortfall, ...], waited_us: int, now_us: int) -> tuple[int, Denial]:
+    """How many microseconds limits that throttle make a call wait now, before anything is held, and the denial for a
+    wait that is too long. Raises Refused where it is, together with what the call `waited_us`."""
+    wait_us = plane.limiter.pace(slowing, now_us)
+    over_us = waited_us + wait_us - DELAY_MAX_US
+    denial = slowed_down(slowing, max(1.0, over_us / 1e6))
+    if over_us > 0:
+        raise Refused(denial)
+    return wait_us, denial
 
 
 async def commit_hold(plane: Plane, live: LiveSession, hold: Hold, placed: HoldPlaced) -> None:
@@ -169,19 +189,34 @@ async def _hold(
 ) -> Reserved:
     prompt_tokens = _first_bound(ask)
     counted = False
+    soft = not all(b.hard for b in bindings)
+    slowed_us = 0
     started_ns = plane.clock.monotonic_ns()
     while True:
         now_us = plane.clock.now_us()
         await plane.limiter.load(bindings, live.id, now_us, fresh_session=not live.written)
         sizing = _output_ask(plane, live, ask, rates, prompt_tokens)
+        least = _ask(live, sizing, least_tokens(sizing)) if soft else None
+        if least is not None and not counted and _short_of_soft(plane, bindings, least, now_us):
+            prompt_tokens = min(prompt_tokens, await counted_prompt(plane, ask))
+            counted = True
+            continue
         size = size_output(sizing, plane.limiter.rooms(bindings, now_us))
         if size is not None:
             held = _ask(live, sizing, size.output_tokens)
-            taken = plane.limiter.reserve(call_id, attribution, live.id, bindings, held, now_us)
+            taken = plane.limiter.reserve(
+                call_id, attribution, live.id, bindings, held, now_us, least, slowed=slowed_us > 0
+            )
             if isinstance(taken, Hold):
                 picos = sizing.output_pico_usd
                 return Reserved(call_id, now_us, taken, size, prompt_tokens, picos, rates, attribution, turn)
-        least = _ask(live, sizing, least_tokens(sizing))
+            if not any(s.limit.hard for s in taken):
+                wait_us, denial = slowed(plane, taken, slowed_us, now_us)
+                sleeping = throttle(live, wait_us / 1e6, denial)
+                await (sleeping if turn is None else turn.aside(sleeping))
+                slowed_us += wait_us
+                continue
+        least = least or _ask(live, sizing, least_tokens(sizing))
         short = tuple(s for s in plane.limiter.shortfalls(bindings, least, now_us) if s.limit.hard)
         if not counted and any(s.limit.unit in METERED_UNITS for s in short):
             prompt_tokens = min(prompt_tokens, await counted_prompt(plane, ask))
@@ -195,7 +230,15 @@ async def _hold(
         raise _refused(plane, short, now_us)
 
 
-def _refused(plane: Plane, short: tuple[Shortfall, ...], now_us: int) -> BudgetRefused:
+def _short_of_soft(plane: Plane, bindings: tuple[Binding, ...], least: Ask, now_us: int) -> bool:
+    """Whether a limit on tokens or money that refuses nothing has no room for the least that would do."""
+    return any(
+        not s.limit.hard and s.limit.unit in METERED_UNITS for s in plane.limiter.shortfalls(bindings, least, now_us)
+    )
+
+
+def refused_by(plane: Plane, short: tuple[Shortfall, ...], now_us: int) -> BudgetRefused:
+    """What refusing limits lead to, without a hop to another model."""
     denial = refusal(short, now_us, plane.pace.remaining_s())
     return BudgetRefused(denial, pauses=pauses_session(denial, short))
 
@@ -206,6 +249,14 @@ def pauses_session(denial: Denial, short: tuple[Shortfall, ...]) -> bool:
     return denial.final and any(
         s.limit.action is Action.PAUSE and limit is not None and s.limit.name == limit.name for s in short
     )
+
+
+def _refused(plane: Plane, short: tuple[Shortfall, ...], now_us: int) -> BudgetRefused | Reroute:
+    refused = refused_by(plane, short, now_us)
+    routing = next((s.limit for s in short if s.limit.action is Action.ROUTE_TO), None)
+    if refused.pauses or routing is None:
+        return refused
+    return Reroute(routing.route_to, refused.denial, f"limit {routing.name} has no room for this call")
 
 
 def _first_bound(ask: ModelAsk) -> int:
@@ -259,7 +310,9 @@ def _ask(live: LiveSession, sizing: OutputAsk, output_tokens: int) -> Ask:
     return Ask(amounts, sessions=live.opens)
 
 
-async def _write_down(plane: Plane, live: LiveSession, ask: ModelAsk, reserved: Reserved, rule: str | None) -> None:
+async def _write_down(
+    plane: Plane, live: LiveSession, ask: ModelAsk, reserved: Reserved, rule: str | None, routed_from: str
+) -> None:
     hold = reserved.hold
     placed = HoldPlaced(
         call_id=hold.call_id,
@@ -278,6 +331,8 @@ async def _write_down(plane: Plane, live: LiveSession, ask: ModelAsk, reserved: 
         policy_version=plane.policy.version,
         rule=rule,
         request_digest=ask.request_digest.hex(),
-        warnings=tuple(s.limit.name for s in hold.warnings),
+        warnings=tuple(s.limit.name for s in hold.warnings if not observed(s)),
+        would_deny=hold.would_deny,
+        routed_from=routed_from,
     )
     await commit_hold(plane, live, hold, placed)

@@ -15,6 +15,7 @@ from gateway.core.usage import Usage
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.reserve import Reserved
 from gateway.pipeline.sessions import LiveSession
+from gateway.pipeline.thresholds import tell_reached
 
 
 class Ended(NamedTuple):
@@ -49,7 +50,7 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
     over = _overrun(plane, reserved, posted, now_us)
     total_us = (plane.clock.monotonic_ns() - started_ns) // 1000
     ours_us = max(0, total_us - ended.upstream_us - reserved.leave_turn(usage.input_tokens + usage.output_tokens))
-    plane.limiter.settle(reserved.hold, posted)
+    tell_reached(plane, plane.limiter.settle(reserved.hold, posted), attribution, now_us)
     plane.spending.booked(attribution, money, now_us)
     plane.books.post(
         CallSettled(
@@ -73,31 +74,44 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
         )
     )
     plane.pace.took(total_us / 1e6)
-    plane.telemetry.finished(
-        CallRecord(
-            call_id=reserved.call_id,
-            kind=ended.kind,
-            session_id=live.id,
-            key_id=attribution.key_id,
-            model=attribution.model,
-            provider=attribution.provider,
-            tool=attribution.tool,
-            outcome=ended.outcome.value,
-            code="",
-            status=ended.status,
-            stream=ended.stream,
-            input_tokens=usage.input_tokens,
-            cached_input_tokens=usage.cached_input_tokens,
-            output_tokens=usage.output_tokens,
-            cost_usd_micros=money,
-            estimated=estimated or "",
-            overrun=over is not None,
-            ours_us=ours_us,
-            upstream_us=ended.upstream_us,
-            first_byte_us=ended.first_byte_us or 0,
-        )
-    )
+    plane.telemetry.finished(_record(live, reserved, ended, posted, estimated, ours_us, over=over is not None))
     return Settled(posted, over is not None)
+
+
+def _record(
+    live: LiveSession,
+    reserved: Reserved,
+    ended: Ended,
+    posted: Amounts,
+    estimated: str | None,
+    ours_us: int,
+    *,
+    over: bool,
+) -> CallRecord:
+    attribution = reserved.hold.attribution
+    return CallRecord(
+        call_id=reserved.call_id,
+        kind=ended.kind,
+        session_id=live.id,
+        key_id=attribution.key_id,
+        model=attribution.model,
+        provider=attribution.provider,
+        tool=attribution.tool,
+        outcome=ended.outcome.value,
+        code="",
+        status=ended.status,
+        stream=ended.stream,
+        input_tokens=posted.input_tokens,
+        cached_input_tokens=posted.cached_input_tokens,
+        output_tokens=posted.output_tokens,
+        cost_usd_micros=posted.usd_micros,
+        estimated=estimated or "",
+        overrun=over,
+        ours_us=ours_us,
+        upstream_us=ended.upstream_us,
+        first_byte_us=ended.first_byte_us or 0,
+        would_deny=reserved.hold.would_deny,
+    )
 
 
 def void_model(plane: Plane, reserved: Reserved, reason: str, status: int) -> None:

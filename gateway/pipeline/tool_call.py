@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from gateway.core.attribution import Attribution, attribute
-from gateway.core.budget import Ask, only_waiting, refusal
+from gateway.core.budget import Ask, only_waiting
 from gateway.core.call import Caller, Kind
 from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.denial import Code, Denial, Refused
@@ -21,12 +21,15 @@ from gateway.pipeline.denied import Trail, denied, refuse_at_the_door
 from gateway.pipeline.flights import Flight, FlightEnded, Phase
 from gateway.pipeline.forward import upstream_denial
 from gateway.pipeline.loops import judge_tool_call, watched
+from gateway.pipeline.observed import observed, words, would_deny
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.remember import tool_digest
-from gateway.pipeline.reserve import WAITS_S, BudgetRefused, books_unavailable, commit_hold, pauses_session
+from gateway.pipeline.reserve import WAITS_S, books_unavailable, commit_hold, refused_by, slowed
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.standing import refuse_unless_standing
 from gateway.pipeline.tags import tags_of
+from gateway.pipeline.thresholds import tell_reached
+from gateway.pipeline.throttle import throttle
 from gateway.ports import BooksUnavailable
 
 T = TypeVar("T")
@@ -127,6 +130,7 @@ async def _line(
         with watched(live, ask, digest, plane.clock.now_us()) as watch:
             with flight:
                 hold = await _hold(plane, live, attribution, ask, trail.call_id)
+                hold.would_deny = would_deny(hold, decision.would_deny)
                 await commit_hold(plane, live, hold, _placed(plane, live, hold, ask, digest, decision.rule))
             flight.phase = Phase.SENT
             watch.sent()
@@ -134,7 +138,7 @@ async def _line(
             watch.answered(ask.read(result))
         first = plane.limiter.summary(hold).first
         remaining = None if first is None else view_object(first)
-        return ToolDone(result, hold.call_id, live.id, remaining, tuple(warnings))
+        return ToolDone(result, hold.call_id, live.id, remaining, (*warnings, *words(hold)))
     finally:
         plane.flights.land(flight)
         plane.sessions.leave(live, plane.clock.now_us())
@@ -160,19 +164,24 @@ async def _hold(plane: Plane, live: LiveSession, attribution: Attribution, ask: 
     amounts = Amounts(usd_micros=ask.price_usd_micros, requests=1, tool_calls=1)
     bindings = plane.limiter.bindings(attribution, live.id, live.lineage)
     started_ns = plane.clock.monotonic_ns()
+    slowed_us = 0
     while True:
         now_us = plane.clock.now_us()
         await plane.limiter.load(bindings, live.id, now_us, fresh_session=not live.written)
         asked = Ask(amounts, sessions=live.opens)
-        taken = plane.limiter.reserve(call_id, attribution, live.id, bindings, asked, now_us)
+        taken = plane.limiter.reserve(call_id, attribution, live.id, bindings, asked, now_us, slowed=slowed_us > 0)
         if isinstance(taken, Hold):
             return taken
+        if not any(s.limit.hard for s in taken):
+            wait_us, denial = slowed(plane, taken, slowed_us, now_us)
+            await throttle(live, wait_us / 1e6, denial)
+            slowed_us += wait_us
+            continue
         left_s = WAITS_S - (plane.clock.monotonic_ns() - started_ns) / 1e9
         if only_waiting(taken) and left_s > 0:
             await plane.limiter.freed(left_s)
             continue
-        denial = refusal(taken, now_us, plane.pace.remaining_s())
-        raise BudgetRefused(denial, pauses=pauses_session(denial, taken))
+        raise refused_by(plane, taken, now_us)
 
 
 def _placed(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, digest: bytes, rule: str | None) -> HoldPlaced:
@@ -192,7 +201,8 @@ def _placed(plane: Plane, live: LiveSession, hold: Hold, ask: ToolAsk, digest: b
         policy_version=plane.policy.version,
         rule=rule,
         request_digest=digest.hex(),
-        warnings=tuple(s.limit.name for s in hold.warnings),
+        warnings=tuple(s.limit.name for s in hold.warnings if not observed(s)),
+        would_deny=hold.would_deny,
     )
 
 
@@ -231,7 +241,7 @@ def _settle(
 ) -> None:
     posted = Amounts(usd_micros=ask.price_usd_micros, requests=1, tool_calls=1)
     upstream_us = (plane.clock.monotonic_ns() - sent_ns) // 1000
-    plane.limiter.settle(hold, posted)
+    tell_reached(plane, plane.limiter.settle(hold, posted), hold.attribution, plane.clock.now_us())
     plane.spending.booked(hold.attribution, ask.price_usd_micros, plane.clock.now_us())
     plane.books.post(
         CallSettled(
@@ -277,5 +287,6 @@ def _record(live: LiveSession, hold: Hold, outcome: Outcome, ask: ToolAsk, upstr
         estimated="",
         overrun=False,
         upstream_us=upstream_us,
+        would_deny=hold.would_deny,
         **fields,
     )

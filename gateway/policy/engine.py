@@ -6,8 +6,7 @@ raises is a denial.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 from gateway.core.condition_context import PolicyContext
 from gateway.core.decision import CallDecision, Decision
@@ -17,6 +16,7 @@ from gateway.policy.expectations import Expectation, ExpectationResult, read_exp
 from gateway.policy.explanation import Explanation, explained
 from gateway.policy.findings import Finding, PolicyInvalid
 from gateway.policy.model_conf import check_foreign_size, read_model_conf
+from gateway.policy.observing import Decider, observed_call, observed_tool_call
 from gateway.policy.question import Question
 from gateway.policy.reader import read_rows
 from gateway.policy.reasons import denied_by_failure
@@ -28,29 +28,19 @@ COMPILED = "compiled"
 CASBIN = "casbin"
 
 
-class _Decider(Protocol):
-    def decide(
-        self, subjects: frozenset[str], model: str, tool: str, action: str, context: PolicyContext
-    ) -> Decision: ...
-
-    def decide_call(
-        self, subjects: frozenset[str], model: str, tools: tuple[str, ...], context: PolicyContext
-    ) -> CallDecision: ...
-
-    def roles_of(self, subjects: frozenset[str]) -> frozenset[str]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """One version of a policy, checked and ready. `decider` is what calls ask. Casbin is built anew for people who ask
-    what it says: kept beside 10,000 rows it would cost 9 MB for ever."""
+    """One version of a policy, checked and ready. `decider` is what calls ask; `observer` knows the rows that only
+    observe, None where there are none. Casbin is built anew for people who ask what it says: kept beside 10,000 rows it
+    would cost 9 MB for ever."""
 
     rows: Rows
     model_text: str
-    decider: _Decider
+    decider: Decider
     expectations: tuple[Expectation, ...]
     engine: str
     loaded_at_us: int
+    observer: Decider | None = None
 
     def authority(self) -> CasbinAuthority:
         """Takes a tenth of a second with 10,000 rows."""
@@ -87,21 +77,30 @@ def compile_policy(source: PolicySource, *, engine: str = COMPILED, now_us: int 
     if not model.is_ours:
         check_foreign_size(content.model.path, rows)
     uses_casbin = engine == CASBIN or not model.is_ours
-    if uses_casbin:
-        authority = CasbinAuthority(rows, model.text)
-        findings += probe(content.model.path, authority, rows)
-        decider: _Decider = authority
-    else:
-        # What stays is built before what goes, so that its memory can be given back.
-        decider = snapshot = Snapshot(rows)
-        authority = CasbinAuthority(rows, model.text)
-        findings += disagreements(snapshot, authority, rows)
-        differing = [disagreement(snapshot, authority, each.question) for each in expectations]
-        findings += [finding for finding in differing if finding]
+    decider, unlike = _decider(content.model.path, rows, model.text, tuple(expectations), uses_casbin=uses_casbin)
+    findings += unlike
+    observer: Decider | None = None
+    if rows.observed:
+        observer, unlike = _decider(content.model.path, rows.observing(), model.text, (), uses_casbin=uses_casbin)
+        findings += unlike
     if findings:
         raise PolicyInvalid(tuple(findings))
     used = CASBIN if uses_casbin else COMPILED
-    return LoadedPolicy(rows, model.text, decider, tuple(expectations), used, now_us)
+    return LoadedPolicy(rows, model.text, decider, tuple(expectations), used, now_us, observer)
+
+
+def _decider(
+    model_path: str, rows: Rows, model_text: str, expectations: tuple[Expectation, ...], *, uses_casbin: bool
+) -> tuple[Decider, list[Finding]]:
+    """What answers for these rows, and where it is not to be trusted."""
+    if uses_casbin:
+        authority = CasbinAuthority(rows, model_text)
+        return authority, list(probe(model_path, authority, rows))
+    # What stays is built before what goes, so that its memory can be given back.
+    snapshot = Snapshot(rows)
+    authority = CasbinAuthority(rows, model_text)
+    differing = [disagreement(snapshot, authority, each.question) for each in expectations]
+    return snapshot, [*disagreements(snapshot, authority, rows), *(finding for finding in differing if finding)]
 
 
 def run_tests(policy: LoadedPolicy) -> tuple[ExpectationResult, ...]:
@@ -186,9 +185,13 @@ class PolicyEngine:
         """A model call with the tools that it declares, by canonical names: every pair must be allowed."""
         policy = self._policy
         try:
-            return policy.decider.decide_call(subjects, model, tools, context)
+            judged = policy.decider.decide_call(subjects, model, tools, context)
         except Exception:  # noqa: BLE001 - as above
             return CallDecision.of(tools[:1] or (NONE,), [denied_by_failure(policy.rows.version)])
+        if policy.observer is None or not judged.allowed:
+            return judged
+        rules = observed_call(policy.observer, subjects, model, tools, context)
+        return replace(judged, would_deny=rules) if rules else judged
 
     def decide_tool_call(
         self, subjects: frozenset[str], models: tuple[str, ...], tool: str, context: PolicyContext
@@ -197,7 +200,12 @@ class PolicyEngine:
 
         Without models it is judged with `-`: only rows for `*` allow it, and every deny row on the tool matches.
         """
-        return self._each_model(subjects, models, tool, TOOL_CALL, context)
+        observer = self._policy.observer
+        decision = self._each_model(subjects, models, tool, TOOL_CALL, context)
+        if observer is None or not decision.allowed:
+            return decision
+        rules = observed_tool_call(observer, subjects, models or (NONE,), tool, context)
+        return replace(decision, would_deny=rules) if rules else decision
 
     def lists_tool(
         self, subjects: frozenset[str], models: tuple[str, ...], tool: str, context: PolicyContext

@@ -52,6 +52,7 @@ class Explanation:
     near_misses_left_out: int
     casbin_allows: bool | None
     casbin_rule: Place | None
+    observed: tuple[MatchedRow, ...] = ()
 
     def lines(self) -> tuple[str, ...]:
         """Plain text, one thought a line."""
@@ -63,6 +64,9 @@ class Explanation:
             "rows that match:" if self.matched else "rows that match: none",
             *(f"  {_row(each.rule)}  {_condition(each)}" for each in self.matched),
         ]
+        if self.observed:
+            lines.append("rows that only observe:")
+            lines += [f"  {_row(each.rule)}  {_condition(each)}{_would_deny(each)}" for each in self.observed]
         if self.near_misses:
             lines.append("rows that miss by one field:")
             lines += [f"  {_row(each.rule)}  needs {each.field} {each.wanted}" for each in self.near_misses]
@@ -75,12 +79,14 @@ class Explanation:
 
 def explained(rows: Rows, authority: CasbinAuthority, decision: Decision, asked: Question) -> Explanation:
     acts_as = authority.roles_of(asked.subjects) if asked.subjects else frozenset[str]()
-    models = NameKeys((rule.model for rule in rows.rules), rows.links_of(LinkType.MODEL_GROUP)).of(asked.model)
-    tools = NameKeys((rule.tool for rule in rows.rules), rows.links_of(LinkType.TOOL_GROUP)).of(asked.tool)
+    every = (*rows.rules, *rows.observed)
+    models = NameKeys((rule.model for rule in every), rows.links_of(LinkType.MODEL_GROUP)).of(asked.model)
+    tools = NameKeys((rule.tool for rule in every), rows.links_of(LinkType.TOOL_GROUP)).of(asked.tool)
     matched: list[MatchedRow] = []
     near: list[NearMiss] = []
-    for rule in rows.rules:
-        misses = [
+
+    def missed(rule: Rule) -> list[tuple[str, str]]:
+        return [
             (field, wanted)
             for field, wanted, hit in (
                 ("subject", rule.subject, rule.subject in acts_as),
@@ -90,6 +96,9 @@ def explained(rows: Rows, authority: CasbinAuthority, decision: Decision, asked:
             )
             if not hit
         ]
+
+    for rule in rows.rules:
+        misses = missed(rule)
         if not misses:
             matched.append(_matched(rule, asked))
         elif len(misses) == 1:
@@ -107,6 +116,7 @@ def explained(rows: Rows, authority: CasbinAuthority, decision: Decision, asked:
         max(0, len(near) - NEAR_MISSES_MAX),
         casbin_allows,
         row.place if row else None,
+        tuple(_matched(rule, asked) for rule in rows.observed if not missed(rule)),
     )
 
 
@@ -130,6 +140,10 @@ def _matched(rule: Rule, asked: Question) -> MatchedRow:
 
 def _row(rule: Rule) -> str:
     return f"{rule.place}  {rule.effect.value:5}  {rule.subject}, {rule.model}, {rule.tool}, {rule.action}"
+
+
+def _would_deny(row: MatchedRow) -> str:
+    return ", would deny" if row.counts else ""
 
 
 def _condition(row: MatchedRow) -> str:

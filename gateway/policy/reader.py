@@ -28,7 +28,10 @@ from gateway.policy.row_fields import (
     condition_of,
     effect_of,
 )
-from gateway.policy.rows import Effect, Link, LinkType, Place, Rows, Rule
+from gateway.policy.rows import MODEL_INVOKE, TOOL_CALL, Effect, Link, LinkType, Place, Rows, Rule
+
+OBSERVE_SUFFIX = ".observe.csv"
+"""What the name of a file ends in whose deny rows are judged and recorded, but deny nothing."""
 
 _SHAPES: Mapping[str, tuple[str, ...]] = {
     "p": ("p", "subject", "model", "tool", "action", "condition", "effect"),
@@ -51,12 +54,12 @@ def read_rows(files: tuple[PolicyFile, ...], model_text: str = "") -> Rows:
     reader = _Reader()
     for file in files:
         reader.read(text_of(file.path, file.content))
-    findings = reader.findings or list(link_findings(tuple(reader.rules), tuple(reader.links)))
+    findings = reader.findings or list(link_findings((*reader.rules, *reader.observed), tuple(reader.links)))
     if not findings and not reader.rules:
         findings.append(Finding(files[0].path if files else "policies", 0, 0, "no p row at all", "write one"))
     if findings:
         raise PolicyInvalid(tuple(sorted(set(findings))))
-    return Rows(tuple(reader.rules), tuple(reader.links), _version(files, model_text))
+    return Rows(tuple(reader.rules), tuple(reader.links), _version(files, model_text), tuple(reader.observed))
 
 
 def _version(files: tuple[PolicyFile, ...], model_text: str) -> str:
@@ -69,6 +72,7 @@ def _version(files: tuple[PolicyFile, ...], model_text: str) -> str:
 class _Reader:
     def __init__(self) -> None:
         self.rules: list[Rule] = []
+        self.observed: list[Rule] = []
         self.links: list[Link] = []
         self.findings: list[Finding] = []
         self._passed: dict[tuple[Callable[[str], object], str], object] = {}
@@ -118,10 +122,23 @@ class _Reader:
         self._check_fit(place, tool, lambda: check_tool_fits(tool.text, action.text))
         self._check_fit(place, condition_field, lambda: check_condition_fits(condition, action.text, effect))
         rule = Rule(subject.text, model.text, tool.text, action.text, condition_field.text, effect, place, condition)
-        if self._is_new(place, fields):
+        if not self._is_new(place, fields):
+            return
+        if not place.path.endswith(OBSERVE_SUFFIX):
             self.rules.append(rule)
+        elif effect is not Effect.DENY:
+            self._find(place, effect_field.column, "an allow row observes nothing", "move it to another file")
+        elif action.text not in (MODEL_INVOKE, TOOL_CALL):
+            fix = f"only {MODEL_INVOKE} and {TOOL_CALL} are observed; move it to another file"
+            self._find(place, action.column, "this action is not observed", fix)
+        else:
+            self.observed.append(rule)
 
     def _read_link(self, place: Place, link_type: LinkType, fields: tuple[Field, ...]) -> None:
+        if place.path.endswith(OBSERVE_SUFFIX):
+            message = f"a {link_type.value} row holds for all files and cannot only observe"
+            self._find(place, fields[0].column, message, "move it to another file")
+            return
         _, member, group = fields
         found_before = len(self.findings)
         if link_type is LinkType.ROLE:

@@ -72,11 +72,17 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A whole policy, in the order of files and lines. `version` names its content."""
+    """A whole policy, in the order of files and lines. `version` names its content. `observed` are deny rows that
+    decide nothing: what they would deny is recorded."""
 
     rules: tuple[Rule, ...]
     links: tuple[Link, ...]
     version: str
+    observed: tuple[Rule, ...] = ()
+
+    def observing(self) -> "Rows":
+        """A policy of the rows that only observe, with the same roles and groups."""
+        return Rows(self.observed, self.links, self.version)
 
     def links_of(self, link_type: LinkType) -> tuple[Link, ...]:
         return tuple(link for link in self.links if link.type is link_type)

@@ -17,6 +17,7 @@ _REFERENCES = (
     (("models", "*", "deployments", "*", "provider"), "providers"),
     (("limits", "*", "provider"), "providers"),
     (("limits", "*", "model"), "models"),
+    (("limits", "*", "action", "route_to"), "models"),
     (("loops", "action", "route_to"), "models"),
     (("loops", "actions", "*", "route_to"), "models"),
     (("loops", "ladder", "*", "action", "route_to"), "models"),

@@ -128,6 +128,13 @@ UsdMicros = Annotated[
     _written(format_usd),
     WithJsonSchema({"type": "number", "minimum": 0}),
 ]
+# Hundredths of a per cent.
+Percent = Annotated[
+    int,
+    _quoted_too(quantities.parse_percent, int),
+    _written(quantities.format_percent),
+    WithJsonSchema({"type": "string", "pattern": quantities.PERCENT_PATTERN, "format": "percent"}),
+]
 PicosPerToken = Annotated[
     int,
     _scalar(quantities.parse_usd_per_mtok_picos, int),

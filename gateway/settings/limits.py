@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from gateway.core.attribution import SELECTORS
+from gateway.core.reserved import WHOLE
 from gateway.core.window import WindowInvalid
 from gateway.core.window import parse as parse_window
-from gateway.settings.fields import Count, Name, Number, Table, TimeZone, UsdMicros, setting
+from gateway.settings.actions import ROUTE_TO, action_of, action_parts
+from gateway.settings.fields import Count, Items, Name, Number, Percent, Table, TimeZone, UsdMicros, setting
 from gateway.settings.findings import Fault, Flaw, suggestion
 from gateway.settings.quantities import COUNT_MAX, parse_usd_micros
 from gateway.settings.section import Section
@@ -19,8 +21,12 @@ UNITS = (
     *("tokens", "uncached_tokens", "input_tokens", "output_tokens", "usd", "requests", "tool_calls", "concurrent"),
     "sessions",
 )
+ACTIONS = ("block", "warn", "throttle", "pause")
+MARK_MAX = 1_000
+RESERVED_FOR = ("app", "service", "agent", "environment", "team", "user")
 WINDOWS = ("minute", "hour", "day", "week", "month", "session", "total")
 _CALENDAR = frozenset({"minute", "hour", "day", "week", "month"})
+_METERED = frozenset({"tokens", "uncached_tokens", "input_tokens", "output_tokens", "usd"})
 _AT_LEAST_ONE = frozenset({"requests", "concurrent", "sessions"})
 _LABEL = re.compile(r"label:[^\s,*:]{1,64}")
 
@@ -153,8 +159,16 @@ class Limit(Amount):
     overrides: Table[Number] = setting(
         {}, 'Other amounts for some, up or down: `{"user:alice": 5000000}`. The most specific wins.'
     )
-    action: Literal["block", "warn", "pause"] = setting(
-        "block", "`block` refuses, `warn` lets pass and says it in a header, `pause` refuses and pauses the session."
+    action: Annotated[str, *action_of(ACTIONS)] = setting(
+        "block",
+        "`block` refuses, `warn` lets pass and says it in a header, `throttle` slows down, `{route_to: <model>}` goes "
+        "on with another model, `pause` refuses and pauses the session.",
+    )
+    reserved: Table[Percent] = setting(
+        {}, 'Parts that are kept for some, on tokens and money: `{"app:checkout": 30%}`. Lent at the end of a window.'
+    )
+    alert_at: Items[Annotated[Count, Field(ge=1, le=MARK_MAX)]] = setting(
+        (), "Per cent of the limit at which an alert goes out, once a window: `[50, 80, 100]`."
     )
     mode: Literal["enforce", "observe"] = setting("enforce", "`observe` judges and records, but refuses nothing.")
 
@@ -177,6 +191,8 @@ class Limit(Amount):
             yield Flaw("a session does not begin sessions", "count them `each: agent` or `each: user`", ("each",))
         for subject in self.overrides:
             yield from self._override_flaws(subject)
+        yield from self._reserved_flaws()
+        yield from self._action_flaws()
 
     def _override_flaws(self, subject: str) -> Iterable[Flaw]:
         at = ("overrides", subject)
@@ -188,6 +204,37 @@ class Limit(Amount):
         else:
             if amount < 1 and self.unit in _AT_LEAST_ONE:
                 yield Flaw("must be at least 1", "to allow nothing at all, use a policy row", at)
+
+    def _reserved_flaws(self) -> Iterable[Flaw]:
+        if not self.reserved:
+            return
+        if self.unit not in _METERED:
+            yield Flaw("goes with tokens and money only", "remove it", ("reserved",))
+        if self.each in ("session", "key", "end_user"):
+            yield Flaw(f"nobody shares a counter that is kept for each {self.each}", "remove it", ("reserved",))
+        if sum(self.reserved.values()) > WHOLE:
+            yield Flaw("is more than the whole limit", "the shares sum up to at most 100%", ("reserved",))
+        fixed = {kind for kind, _ in self.selectors}
+        for subject in self.reserved:
+            at, (kind, _, value) = ("reserved", subject), subject.partition(":")
+            if kind not in RESERVED_FOR or not value:
+                hint = f'write it like `"app:checkout"`; kinds: {", ".join(RESERVED_FOR)}'
+                yield Flaw("is nobody to reserve for", hint, at)
+            elif kind == self.each or kind in fixed:
+                yield Flaw(f"every call on this counter has the same {kind}", "choose another kind", at)
+
+    def _action_flaws(self) -> Iterable[Flaw]:
+        word, model = action_parts(self.action)
+        if word == ROUTE_TO and self.unit == "tool_calls":
+            yield Flaw("a tool call has no model to go on with", "write `block`", ("action",))
+        if word == ROUTE_TO and model == self.model:
+            yield Flaw("leads to the model that it limits", "name another model", ("action",))
+        if self.alert_at and (self.unit == "concurrent" or self._is_rate):
+            yield Flaw("goes with sums only: nothing is posted on a rate", "remove it", ("alert_at",))
+
+    @property
+    def _is_rate(self) -> bool:
+        return self.unit == "requests" and self.window in ("minute", "hour")
 
     def _in_unit(self, number: Decimal) -> int:
         if self.unit == "usd":

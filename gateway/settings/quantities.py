@@ -29,11 +29,13 @@ _SIZE = re.compile(r"([0-9]{1,15})\s?(B|KiB|MiB|GiB|kB|KB|MB|GB)", re.ASCII)
 _COUNT = re.compile(r"[0-9]+(_[0-9]+)*", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]+(_[0-9]+)*(\.[0-9]+)?", re.ASCII)
 _NEGATIVE = re.compile(r"-[0-9._]+", re.ASCII)
+_PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?\s?%", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 DURATION_PATTERN = r"^[0-9]+ ?(ms|s|m|h|d|w)$"
 SIZE_PATTERN = r"^[0-9]+ ?(B|KiB|MiB|GiB|kB|KB|MB|GB)$"
+PERCENT_PATTERN = r"^[0-9]+(\.[0-9]{1,2})? ?%$"
 DATE_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 INSTANT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2}))?$"
 
@@ -80,6 +82,21 @@ def format_size_bytes(size: int) -> str:
         if size % _BYTES[unit] == 0:
             return f"{size // _BYTES[unit]}{unit}"
     return f"{size}B"
+
+
+def parse_percent(text: str) -> int:
+    """Hundredths of a per cent. `30%`, `12.5%`; above zero and at most 100."""
+    match = _PERCENT.fullmatch(text)
+    if match is None:
+        raise Fault("is no share", f"write `{text}%`" if _DECIMAL.fullmatch(text) else "write it like `30%`")
+    share = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0"))
+    if not 0 < share <= 10_000:
+        raise Fault("a share is above 0% and at most 100%")
+    return share
+
+
+def format_percent(share: int) -> str:
+    return f"{Decimal(share) / 100:f}%"
 
 
 def parse_count(text: str) -> int:

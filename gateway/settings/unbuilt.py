@@ -39,24 +39,15 @@ def _one_of(*words: str) -> Callable[[Value], bool]:
     return lambda value: isinstance(value, str) and value in words
 
 
-def _action(name: str) -> Callable[[Value], bool]:
-    """As a word, or as `{name: ...}`."""
-    return lambda value: value == name or (isinstance(value, dict) and name in value)
-
-
 UNBUILT_SETTINGS = (
     UnbuiltSetting(("admin", "oidc"), "login by OpenID Connect"),
     UnbuiltSetting(("identity",), "keys of other issuers"),
-    UnbuiltSetting(("limits", "*", "alert_at"), "alerting at shares of a limit"),
-    UnbuiltSetting(("limits", "*", "reserved"), "reserving shares of a limit"),
     UnbuiltSetting(("retention",), "dropping old books"),
     UnbuiltSetting(("sessions", "fingerprint"), "telling unmarked sessions apart"),
 )
 
 UNBUILT_VALUES = (
     UnbuiltValue(("counters", "url"), "Redis", _starts("redis://", "rediss://"), "write `memory://`"),
-    UnbuiltValue(("limits", "*", "action"), "`throttle`", _action("throttle"), "write `block`, `warn` or `pause`"),
-    UnbuiltValue(("limits", "*", "action"), "`route_to`", _action("route_to"), "write `block`, `warn` or `pause`"),
     *(
         UnbuiltValue(("providers", "*", "kind"), f"the provider kind `{kind}`", _one_of(kind), "remove the provider", 1)
         for kind in ("anthropic", "gemini", "azure_openai", "bedrock")

@@ -20,6 +20,7 @@ WITH needles AS MATERIALIZED (
 )
 SELECT seq, at_us, segment, kind, doc, hash, subject FROM journal
 WHERE (?1 IS NULL OR at_us >= ?1) AND (?2 IS NULL OR at_us < ?2) AND (?3 IS NULL OR kind = ?3)
+AND (NOT ?8 OR kind = 'held' AND doc -> '$.would_deny' IS NOT NULL)
 AND (?4 IS NULL OR EXISTS (SELECT 1 FROM needles WHERE instr(doc, needle) OR instr(subject, needle)))
 ORDER BY seq DESC
 LIMIT ?5
@@ -40,6 +41,7 @@ SELECT seq, at_us, segment, kind, doc, hash, subject FROM journal
 WHERE (?6 IS NULL OR subject = ?6) AND (?7 IS NULL OR subject IN (SELECT subject FROM subjects))
 AND subject IN (SELECT ?6 UNION ALL SELECT subject FROM subjects)
 AND (?1 IS NULL OR at_us >= ?1) AND (?2 IS NULL OR at_us < ?2) AND (?3 IS NULL OR kind = ?3)
+AND (NOT ?8 OR kind = 'held' AND doc -> '$.would_deny' IS NOT NULL)
 AND (?4 IS NULL OR EXISTS (SELECT 1 FROM needles WHERE instr(doc, needle) OR instr(subject, needle)))
 ORDER BY seq DESC
 LIMIT ?5
@@ -48,11 +50,9 @@ LIMIT ?5
 
 async def search(connection: aiosqlite.Connection, asked: AuditSearch) -> list[AuditRow]:
     """Newest first."""
-    filters = (asked.since_us, asked.until_us, asked.kind, asked.text, asked.limit)
-    if asked.call_id is None and asked.session_id is None:
-        rows = list(await connection.execute_fetchall(SEARCH_ALL, filters))
-    else:
-        rows = list(await connection.execute_fetchall(SEARCH_ABOUT, (*filters, asked.call_id, asked.session_id)))
+    filters = (asked.since_us, asked.until_us, asked.kind, asked.text, asked.limit, asked.call_id, asked.session_id)
+    statement = SEARCH_ALL if asked.call_id is None and asked.session_id is None else SEARCH_ABOUT
+    rows = list(await connection.execute_fetchall(statement, (*filters, asked.would_deny)))
     attributions = {found for row in rows if isinstance(found := _json(row[4]).get("attribution"), str)}
     people = await who(connection, attributions, [row[4] for row in rows] + [row[6] for row in rows])
     return [_row(row, people) for row in rows]

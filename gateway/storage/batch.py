@@ -231,7 +231,8 @@ class Batch:
         doc = journal.held(entry, recorded, self._pseudonyms, self._names)
         seq = self._write(entry.at_us, journal.HELD, entry.call_id, doc)
         attribution_id = self._record(recorded)
-        self._held.append((seq, entry.call_id, entry.at_us, entry.session_id, attribution_id, entry.kind))
+        where = (entry.at_us, entry.session_id, attribution_id, entry.kind)
+        self._held.append((seq, entry.call_id, *where, int(bool(entry.would_deny))))
         self._undo.append((entry.call_id, None))
         self._open[entry.call_id] = OpenCall(seq, attribution_id)
 

@@ -51,8 +51,8 @@ def text(doc: object) -> str:
 
 
 def held(entry: HoldPlaced, recorded: Recorded, pseudonyms: Pseudonyms, names: dict[str, NameRow]) -> str:
-    rule, limits, warnings = pseudonyms.hide_held(
-        (entry.rule, entry.limits, entry.warnings), entry.attribution, recorded, names
+    rule, limits, warnings, would_deny = pseudonyms.hide_held(
+        (entry.rule, entry.limits, entry.warnings, entry.would_deny), entry.attribution, recorded, names
     )
     return text(
         {
@@ -71,6 +71,8 @@ def held(entry: HoldPlaced, recorded: Recorded, pseudonyms: Pseudonyms, names: d
             "request": entry.request_digest,
             "limits": limits,
             "warnings": warnings,
+            **({"would_deny": would_deny} if would_deny else {}),
+            **({"routed_from": entry.routed_from} if entry.routed_from else {}),
         }
     )
 

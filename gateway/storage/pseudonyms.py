@@ -25,8 +25,8 @@ PSEUDONYM = re.compile(rf"\b(?:{_KINDS}|{CLIENT_KIND})_[0-9a-f]{{20}}\b")
 
 NameRow = tuple[str, str, str]
 """(pseudonym or key id, kind, name)"""
-HeldTexts = tuple[str | None, tuple[str, ...], tuple[str, ...]]
-"""Rule, limits and warnings of a hold."""
+HeldTexts = tuple[str | None, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""Rule, limits, warnings of a hold, and what would have denied it."""
 Terms = tuple[tuple[str, str | None], ...]
 
 
@@ -127,8 +127,9 @@ class Pseudonyms:
         """`hide` for the texts of a hold, which are the same from call to call."""
         if recorded.texts is None or recorded.texts[0] != texts:
             own: dict[str, NameRow] = {}
-            rule, limits, warnings = self.hide(texts, attribution, own)
-            hidden = (rule, tuple(limits), tuple(warnings))
+            rule, *lists = self.hide(texts, attribution, own)
+            limits, warnings, would_deny = map(tuple, lists)
+            hidden = (rule, limits, warnings, would_deny)
             names.update(own)
             if own:
                 recorded.names = tuple({row[0]: row for row in (*recorded.names, *own.values())}.values())

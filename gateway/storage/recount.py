@@ -14,8 +14,8 @@ ROLLUPS_NOT_COUNTED = "SELECT * FROM rollups EXCEPT SELECT * FROM counted_rollup
 COUNTED_NOT_IN_ROLLUPS = "SELECT * FROM counted_rollups EXCEPT SELECT * FROM rollups LIMIT ?1"
 SESSION_ROLLUPS_NOT_COUNTED = """
 SELECT
-    session_id, attribution_id, calls, denied, estimated_calls, sessions_opened, input_tokens, cached_input_tokens,
-    output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
+    session_id, attribution_id, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
+    cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
 FROM session_rollups
 EXCEPT SELECT * FROM counted_session_rollups
 LIMIT ?1
@@ -24,15 +24,15 @@ COUNTED_NOT_IN_SESSION_ROLLUPS = """
 SELECT * FROM counted_session_rollups
 EXCEPT
 SELECT
-    session_id, attribution_id, calls, denied, estimated_calls, sessions_opened, input_tokens, cached_input_tokens,
-    output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
+    session_id, attribution_id, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
+    cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
 FROM session_rollups
 LIMIT ?1
 """
 TREE_NOT_COUNTED = "SELECT * FROM session_tree EXCEPT SELECT * FROM counted_session_tree LIMIT ?1"
 COUNTED_NOT_IN_TREE = "SELECT * FROM counted_session_tree EXCEPT SELECT * FROM session_tree LIMIT ?1"
 
-_COUNTS = ("calls", "denied", "estimated_calls", "sessions_opened")
+_COUNTS = ("calls", "denied", "would_deny", "estimated_calls", "sessions_opened")
 _TOKENS_ONLY_REPORTED = ("cache_write_tokens", "reasoning_tokens")
 
 
@@ -52,7 +52,7 @@ async def _compare(
 ) -> list[Drift]:
     derived = {tuple(row[:key_length]): tuple(row[key_length:]) for row in await _rows(connection, derived_sql)}
     counted = {tuple(row[:key_length]): tuple(row[key_length:]) for row in await _rows(connection, counted_sql)}
-    nothing = (0,) * 12
+    nothing = (0,) * 13
     return [
         _drift(table, key, derived.get(key, nothing), counted.get(key, nothing))
         for key in sorted(derived.keys() | counted.keys(), key=str)
@@ -67,7 +67,7 @@ def _drift(table: str, key: tuple[Any, ...], derived: tuple[int, ...], counted: 
     others = [
         f"{name} {kept} instead of {right}"
         for name, kept, right in zip(
-            (*_COUNTS, *_TOKENS_ONLY_REPORTED), derived[:4] + derived[10:], counted[:4] + counted[10:], strict=True
+            (*_COUNTS, *_TOKENS_ONLY_REPORTED), derived[:5] + derived[11:], counted[:5] + counted[11:], strict=True
         )
         if kept != right
     ]
@@ -75,5 +75,5 @@ def _drift(table: str, key: tuple[Any, ...], derived: tuple[int, ...], counted: 
 
 
 def _amounts(row: tuple[int, ...]) -> Amounts:
-    given, cached, output, usd_micros, requests, tool_calls = row[4:10]
+    given, cached, output, usd_micros, requests, tool_calls = row[5:11]
     return Amounts(given, output, cached, usd_micros, requests, tool_calls)

@@ -170,6 +170,8 @@ class SqliteReports:
             estimated=row["estimated"],
             status=row["status"],
             denial=(doc if refused else ending).get("denial"),
+            would_deny=tuple(doc.get("would_deny", ())),
+            routed_from=doc.get("routed_from"),
         )
 
     async def quota_requests(

@@ -13,6 +13,7 @@ from gateway.core.report import USAGE_DIMENSIONS, UsageRow
 from gateway.storage.people import Who, who
 from gateway.storage.spans import FOREVER_US, spans
 
+FIGURES = 10
 # The parameter is an array of [source, start, end], which do not overlap.
 SELECT_BY_ATTRIBUTION = """
 WITH spans AS MATERIALIZED (
@@ -21,7 +22,7 @@ WITH spans AS MATERIALIZED (
 parts AS (
     SELECT
         r.attribution_id, r.calls, r.denied, r.input_tokens, r.cached_input_tokens, r.output_tokens, r.reasoning_tokens,
-        r.tool_calls, r.usd_micros, r.estimated_calls
+        r.tool_calls, r.usd_micros, r.estimated_calls, r.would_deny
     FROM spans AS s
     CROSS JOIN attributions AS a
     CROSS JOIN rollups AS r
@@ -31,7 +32,7 @@ parts AS (
     UNION ALL
     SELECT
         c.attribution_id, c.state = 'settled', c.denied, c.input_tokens, c.cached_input_tokens, c.output_tokens,
-        c.reasoning_tokens, c.tool_calls, c.usd_micros, c.estimated IS NOT NULL
+        c.reasoning_tokens, c.tool_calls, c.usd_micros, c.estimated IS NOT NULL, c.would_deny
     FROM spans AS s
     CROSS JOIN attributions AS a
     CROSS JOIN calls AS c
@@ -40,7 +41,8 @@ parts AS (
 )
 SELECT
     attribution_id, '', sum(calls), sum(denied), sum(input_tokens), sum(cached_input_tokens), sum(output_tokens),
-    sum(reasoning_tokens), sum(tool_calls), sum(usd_micros), sum(estimated_calls)
+    sum(reasoning_tokens), sum(tool_calls), sum(usd_micros), sum(estimated_calls),
+    sum(would_deny)
 FROM parts
 GROUP BY 1
 HAVING sum(calls) > 0 OR sum(denied) > 0
@@ -48,7 +50,7 @@ HAVING sum(calls) > 0 OR sum(denied) > 0
 SELECT_BY_SESSION = """
 SELECT
     attribution_id, session_id, calls, denied, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens,
-    tool_calls, usd_micros, estimated_calls
+    tool_calls, usd_micros, estimated_calls, would_deny
 FROM session_rollups
 WHERE calls > 0 OR denied > 0
 """
@@ -56,7 +58,7 @@ SELECT_BY_SESSION_WITHIN = """
 SELECT
     c.attribution_id, c.session_id, sum(c.state = 'settled'), sum(c.denied), sum(c.input_tokens),
     sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.reasoning_tokens), sum(c.tool_calls), sum(c.usd_micros),
-    sum(c.estimated IS NOT NULL)
+    sum(c.estimated IS NOT NULL), sum(c.would_deny)
 FROM attributions AS a
 CROSS JOIN calls AS c ON c.attribution_id = a.id AND c.started_at_us >= ?1 AND c.started_at_us < ?2
 WHERE c.state IN ('settled', 'denied')
@@ -73,11 +75,11 @@ async def usage(
         raise ValueError(f"usage is not known by {', '.join(unknown)}; it is by {', '.join(USAGE_DIMENSIONS)}")
     rows = list(await _sums(connection, by, since_us, until_us))
     people = await who(connection, {row[0] for row in rows})
-    groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * 9)
+    groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * FIGURES)
     for row in rows:
         for group in _groups(by, row[0], row[1], people):
             sums = groups[group]
-            for index in range(9):
+            for index in range(FIGURES):
                 sums[index] += row[index + 2]
     found = [_usage_row(group, sums) for group, sums in groups.items()]
     return sorted(found, key=lambda row: (-row.cost_usd_micros, row.group))
@@ -101,7 +103,7 @@ def _groups(by: tuple[str, ...], attribution_id: str, session_id: str, people: W
 
 
 def _usage_row(group: tuple[str, ...], sums: Sequence[int]) -> UsageRow:
-    calls, denied, given, cached, output, reasoning, tool_calls, cost, estimated = sums
+    calls, denied, given, cached, output, reasoning, tool_calls, cost, estimated, would_deny = sums
     return UsageRow(
         group=group,
         calls=calls,
@@ -113,4 +115,5 @@ def _usage_row(group: tuple[str, ...], sums: Sequence[int]) -> UsageRow:
         tool_calls=tool_calls,
         cost_usd_micros=cost,
         estimated_calls=estimated,
+        would_deny=would_deny,
     )

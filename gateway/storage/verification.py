@@ -36,6 +36,7 @@ WHERE j.seq > ?1 AND j.seq <= ?2 AND j.kind IN ('held', 'denied') AND CASE WHEN 
     c.seq IS NULL OR c.call_id <> j.subject OR c.started_at_us <> j.at_us OR c.session_id IS NOT j.doc ->> '$.session'
     OR c.kind IS NOT j.doc ->> '$.kind' OR (c.state = 'denied') <> (j.kind = 'denied')
     OR c.denied <> coalesce(j.doc ->> '$.count', 0)
+    OR c.would_deny <> (j.doc -> '$.would_deny' IS NOT NULL)
     OR (c.state IN ('held', 'voided', 'denied') AND c.attribution_id IS NOT j.doc ->> '$.attribution')
     OR (c.state = 'held' AND EXISTS (
         SELECT 1 FROM journal AS e WHERE e.subject = j.subject AND e.kind IN ('settled', 'voided', 'expired')

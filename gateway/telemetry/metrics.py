@@ -84,6 +84,7 @@ class Calls(Collector):
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str, str], Sums] = {}
         self._denials: dict[tuple[str, str], int] = {}
+        self._would_deny: dict[tuple[str, str], int] = {}
         self._ours = Durations()
 
     def count(self, record: CallRecord) -> None:
@@ -97,6 +98,9 @@ class Calls(Collector):
             labels = labels if len(self._sums) < LABEL_SETS_KEPT else OTHERS
             sums = self._sums.setdefault(labels, Sums())
         sums.add(record)
+        for what in record.would_deny:
+            by = (record.kind, what)
+            self._would_deny[by] = self._would_deny.get(by, 0) + 1
         self._ours.add(record.ours_us)
 
     def denied(self, code: str) -> int:
@@ -126,6 +130,11 @@ class Calls(Collector):
         for by, count in self._denials.items():
             denials.add_metric(by, count)
         yield denials
+        words = "Calls that limits and policy rows which only observe would have refused"
+        would_deny = CounterMetricFamily("comptroller_would_deny", words, labels=("kind", "by"))
+        for by, count in self._would_deny.items():
+            would_deny.add_metric(by, count)
+        yield would_deny
         ours = HistogramMetricFamily("comptroller_own_seconds", "Our share of a call")
         ours.add_metric((), self._ours.cumulative(), self._ours.sum_us / 1e6)
         yield ours

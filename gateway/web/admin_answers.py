@@ -44,6 +44,7 @@ class UsageRow(BaseModel):
 
     calls: int
     denied: int
+    would_deny: int
     input_tokens: int
     cached_input_tokens: int
     output_tokens: int
@@ -75,8 +76,25 @@ class Counter(Answer):
     resets_at: str | None
 
 
+class ReservedPart(Answer):
+    """What its owner has of a limit, used of that, and what is kept for it now."""
+
+    limit: float | int
+    spent: float | int
+    kept: float | int
+
+
+class LiveCounter(Counter):
+    """`would_deny` = the limit only observes, and has no room left; `reserved` by subject."""
+
+    action: str
+    mode: str
+    would_deny: bool
+    reserved: dict[str, ReservedPart]
+
+
 class Counters(Answer):
-    limits: list[Counter]
+    limits: list[LiveCounter]
 
 
 class LimitRule(Answer):
@@ -91,12 +109,15 @@ class LimitRule(Answer):
     action: str
     mode: str
     overrides: dict[str, float | int]
+    route_to: str | None
+    reserved: dict[str, float]
+    alert_at: list[int]
     key: str | None
 
 
 class Limit(Answer):
     rule: LimitRule
-    limits: list[Counter]
+    limits: list[LiveCounter]
 
 
 class Session(Answer):

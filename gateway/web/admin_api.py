@@ -222,6 +222,7 @@ async def search_audit(face: Face, request: Request) -> Answer:
         session_id=asked.session,
         text=asked.text,
         limit=asked.limit,
+        would_deny=asked.would_deny,
     )
     return answered(answers.AuditRows, {"rows": await reporting.audit(face.control.reports, search)})
 

@@ -150,6 +150,7 @@ class AuditQuery(Query):
     call: str | None = Field(default=None, description="id of a call")
     session: str | None = Field(default=None, description="id of a session")
     text: str | None = Field(default=None, description="text in the row; a name finds the rows about it")
+    would_deny: bool = Field(default=False, description="only calls that something which only observes would refuse")
     limit: int = Field(default=100, ge=1, le=ROWS_MAX)
 
 

@@ -147,6 +147,7 @@ def _attributes(principal: Principal) -> Attributes:
 
 def _limit(limit: LimitSetting) -> Limit:
     window = limit.effective_window
+    word, route_to = action_parts(limit.action)
     return Limit(
         name=limit.name,
         unit=Unit(limit.unit),
@@ -155,10 +156,13 @@ def _limit(limit: LimitSetting) -> Limit:
         each=limit.each,
         where=limit.selectors,
         timezone=ZoneInfo(limit.timezone or "UTC"),
-        action=Action(limit.action),
+        action=Action(word),
         mode=Mode(limit.mode),
         overrides=limit.override_amounts,
         burst=limit.burst,
+        route_to=route_to,
+        reserved=tuple(limit.reserved.items()),
+        alert_at=tuple(sorted(set(limit.alert_at))),
     )
 
 

@@ -20,7 +20,7 @@ async def test_counters_have_the_fields_of_the_contract_and_add_up(node: Opened)
     found = await listed(node)
     assert {"session-tokens", "user-day", "sessions.max_new_per_hour"} <= {counter["name"] for counter in found}
     for counter in found:
-        assert set(counter) == CONTRACT | {"granted"}
+        assert set(counter) == CONTRACT | {"granted", "action", "mode", "would_deny", "reserved"}
         assert counter["remaining"] == pytest.approx(counter["limit"] - counter["spent"] - counter["held"], abs=1e-9)
 
 
@@ -66,6 +66,9 @@ async def test_a_limit_is_shown_with_its_rule(node: Opened) -> None:
         "action": "block",
         "mode": "enforce",
         "overrides": {"user:bob": 2},
+        "route_to": None,
+        "reserved": {},
+        "alert_at": [],
         "key": None,
     }
     assert [counter["scope"] for counter in found["limits"]] == ["user:bob"]

@@ -89,7 +89,7 @@ def test_rule_26_a_limit_for_each_session_needs_no_window_and_calls_in_flight_ha
         ("requests: 1, window: day, burst: 5", [".burst: goes with `requests` a minute or an hour only"]),
         ("tokens: 1, window: minute, burst: 5", [".burst: goes with `requests` a minute or an hour only"]),
         ("requests: 1, window: minute, burst: 0", [".burst: must be at least 1"]),
-        ("tokens: 1, window: day, action: stop", [".action: the value `stop` is not possible here"]),
+        ("tokens: 1, window: day, action: stop", [".action: is not a valid choice"]),
         ("tokens: 1, window: day, mode: dry", [".mode: the value `dry` is not possible here"]),
         ("tokens: 1, window: day, org: acme", [".org: the value `acme` is not possible here"]),
         ("tokens: 1, window: day, team: '*'", [".team: is not a name"]),
@@ -106,16 +106,60 @@ def test_rule_26_a_limit_for_each_session_needs_no_window_and_calls_in_flight_ha
             ],
         ),
         ("requests: 5, window: day, overrides: {'user:a': 0}", [".overrides.user:a: must be at least 1"]),
+        ("tokens: 1, window: day, action: {route_to: m}", [".action.route_to: there is no model `m`"]),
+        ("tokens: 1, window: day, action: route_to", [".action: needs a model"]),
+        ("tokens: 1, window: day, action: {go_to: m}", [".action: is no action"]),
+        ("tokens: 1, window: day, alert_at: 50", [".alert_at: must be a list"]),
+        ("tokens: 1, window: day, alert_at: [0]", [".alert_at[0]: must be at least 1"]),
+        ("concurrent: 1, alert_at: [50]", [".alert_at: goes with sums only: nothing is posted on a rate"]),
+        ("requests: 9, window: hour, alert_at: [50]", [".alert_at: goes with sums only: nothing is posted on a rate"]),
+        ("tokens: 9, window: day, reserved: {'app:a': 30}", [".reserved.app:a: is no share"]),
+        ("tokens: 9, window: day, reserved: {'app:a': 0%}", [".reserved.app:a: a share is above 0% and at most 100%"]),
         (
-            "tokens: 1, window: day, action: throttle",
-            [".action: `throttle` is not built yet (planned); write `block`, `warn` or `pause`"],
+            "tokens: 9, window: day, reserved: {'app:a': 101%}",
+            [".reserved.app:a: a share is above 0% and at most 100%"],
         ),
-        ("tokens: 1, window: day, alert_at: [50]", [".alert_at: `alert_at` is not built yet (planned); remove it"]),
-        ("tokens: 1, window: day, reserved: {a: 1}", [".reserved: `reserved` is not built yet (planned); remove it"]),
+        (
+            "tokens: 9, window: day, reserved: {'app:a': 60%, 'app:b': 40.01%}",
+            [".reserved: is more than the whole limit"],
+        ),
+        (
+            "tokens: 9, window: day, reserved: {'model:m': 1%, checkout: 1%}",
+            [".reserved.model:m: is nobody to reserve for", ".reserved.checkout: is nobody to reserve for"],
+        ),
+        ("requests: 9, window: day, reserved: {'app:a': 1%}", [".reserved: goes with tokens and money only"]),
+        (
+            "each: session, tokens: 9, reserved: {'app:a': 1%}",
+            [".reserved: nobody shares a counter that is kept for each session"],
+        ),
+        (
+            "each: app, tokens: 9, window: day, reserved: {'app:a': 1%}",
+            [".reserved.app:a: every call on this counter has the same app"],
+        ),
+        (
+            "app: b, tokens: 9, window: day, reserved: {'app:a': 1%}",
+            [".reserved.app:a: every call on this counter has the same app"],
+        ),
     ],
 )
 def test_what_a_limit_cannot_say(text: str, expected: list[str]) -> None:
     assert limit_faults(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [("warn", "warn"), ("throttle", "throttle"), ("{route_to: m}", "route_to:m"), ("pause", "pause")],
+)
+def test_rule_28_actions(written: str, said: str) -> None:
+    text = f"limits: [{{name: l, tokens: 1, window: day, action: {written}}}]\n"
+    (only,) = read(f"{text}providers: {{s: {{kind: simulated}}}}\nmodels: {{m: {{provider: s}}}}").settings.limits
+    assert only.action == said
+
+
+def test_shares_are_hundredths_of_a_per_cent_and_marks_are_whole() -> None:
+    made = limit("usd: 9, window: month, reserved: {'app:a': 30%, 'environment:live': 12.5 %}, alert_at: [80, 50]")
+    assert dict(made.reserved) == {"app:a": 3_000, "environment:live": 1_250}
+    assert made.alert_at == (80, 50)
 
 
 def test_overrides_are_in_the_unit_of_the_limit() -> None:

@@ -97,7 +97,7 @@ EDITS = {
     "a rollup": "UPDATE rollups SET usd_micros = usd_micros - 1 WHERE grain_s = 900",
     "a rollup of a day": "UPDATE rollups SET denied = 0 WHERE grain_s = 86400",
     "a rollup less": "DELETE FROM rollups WHERE grain_s = 86400",
-    "a rollup more": "INSERT INTO rollups SELECT 'f', 900, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0",
+    "a rollup more": "INSERT INTO rollups SELECT 'f', 900, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0",
     "a session's sum": "UPDATE session_rollups SET input_tokens = 0",
     "a session opened less": "DELETE FROM session_opens WHERE session_id = 'ses_1'",
     "a child of nobody": "DELETE FROM session_tree WHERE session_id = 'ses_c'",

@@ -83,7 +83,7 @@ CREATE TABLE names (
 CREATE INDEX names_by_name ON names (name, kind);
 
 -- One row per held or denied call; `seq` is that of its first journal row, through which a call is found by its id.
--- `raised` holds the amounts after a top-up.
+-- `raised` holds the amounts after a top-up. `would_deny` is 1 where something that only observes would have refused it.
 CREATE TABLE calls (
     seq                 INTEGER PRIMARY KEY,
     call_id             TEXT NOT NULL,
@@ -98,6 +98,7 @@ CREATE TABLE calls (
     estimated           TEXT,
     status              INTEGER,
     denied              INTEGER NOT NULL DEFAULT 0,
+    would_deny          INTEGER NOT NULL DEFAULT 0,
     input_tokens        INTEGER NOT NULL DEFAULT 0,
     cached_input_tokens INTEGER NOT NULL DEFAULT 0,
     output_tokens       INTEGER NOT NULL DEFAULT 0,
@@ -117,6 +118,7 @@ CREATE TABLE rollups (
     bucket_us           INTEGER NOT NULL,
     calls               INTEGER NOT NULL,
     denied              INTEGER NOT NULL,
+    would_deny          INTEGER NOT NULL,
     estimated_calls     INTEGER NOT NULL,
     sessions_opened     INTEGER NOT NULL,
     input_tokens        INTEGER NOT NULL,
@@ -136,6 +138,7 @@ CREATE TABLE session_rollups (
     last_at_us          INTEGER NOT NULL,
     calls               INTEGER NOT NULL,
     denied              INTEGER NOT NULL,
+    would_deny          INTEGER NOT NULL,
     estimated_calls     INTEGER NOT NULL,
     sessions_opened     INTEGER NOT NULL,
     input_tokens        INTEGER NOT NULL,
@@ -273,18 +276,18 @@ LEFT JOIN names AS part ON part.id = s.agent_part;
 CREATE VIEW countable AS
 SELECT
     session_id, attribution_id, started_at_us AS at_us, state = 'settled' AS calls, denied,
-    estimated IS NOT NULL AS estimated_calls, 0 AS sessions_opened, input_tokens, cached_input_tokens, output_tokens,
+    would_deny, estimated IS NOT NULL AS estimated_calls, 0 AS sessions_opened, input_tokens, cached_input_tokens, output_tokens,
     usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
 FROM calls
 WHERE state IN ('settled', 'denied')
 UNION ALL
-SELECT session_id, attribution_id, at_us, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0
+SELECT session_id, attribution_id, at_us, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0
 FROM session_opens;
 
 CREATE VIEW counted_rollups AS
 SELECT
     attribution_id, grain.value AS grain_s, at_us / (grain.value * 1000000) * grain.value * 1000000 AS bucket_us,
-    sum(calls) AS calls, sum(denied) AS denied, sum(estimated_calls) AS estimated_calls,
+    sum(calls) AS calls, sum(denied) AS denied, sum(would_deny) AS would_deny, sum(estimated_calls) AS estimated_calls,
     sum(sessions_opened) AS sessions_opened, sum(input_tokens) AS input_tokens,
     sum(cached_input_tokens) AS cached_input_tokens, sum(output_tokens) AS output_tokens, sum(usd_micros) AS usd_micros,
     sum(requests) AS requests, sum(tool_calls) AS tool_calls, sum(cache_write_tokens) AS cache_write_tokens,
@@ -295,7 +298,7 @@ GROUP BY 1, 2, 3;
 CREATE VIEW counted_session_rollups AS
 SELECT
     session_id, attribution_id,
-    sum(calls) AS calls, sum(denied) AS denied, sum(estimated_calls) AS estimated_calls,
+    sum(calls) AS calls, sum(denied) AS denied, sum(would_deny) AS would_deny, sum(estimated_calls) AS estimated_calls,
     sum(sessions_opened) AS sessions_opened, sum(input_tokens) AS input_tokens,
     sum(cached_input_tokens) AS cached_input_tokens, sum(output_tokens) AS output_tokens, sum(usd_micros) AS usd_micros,
     sum(requests) AS requests, sum(tool_calls) AS tool_calls, sum(cache_write_tokens) AS cache_write_tokens,
@@ -349,8 +352,8 @@ BEGIN
     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.names) WHERE TRUE
     ON CONFLICT DO UPDATE SET name = excluded.name;
 
-    INSERT INTO calls (seq, call_id, started_at_us, session_id, attribution_id, kind, state)
-    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'held'
+    INSERT INTO calls (seq, call_id, started_at_us, session_id, attribution_id, kind, state, would_deny)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'held', value ->> 6
     FROM json_each(NEW.held);
 
     INSERT INTO calls (seq, call_id, started_at_us, session_id, attribution_id, kind, state, outcome, denied)
@@ -373,12 +376,12 @@ BEGIN
 
     -- Sums are taken from the rows just written, so that they cannot differ from them.
     INSERT INTO rollups (
-        attribution_id, grain_s, bucket_us, calls, denied, estimated_calls, sessions_opened, input_tokens,
+        attribution_id, grain_s, bucket_us, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
         cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
     )
     SELECT
         c.attribution_id, 900, c.started_at_us / 900000000 * 900000000,
-        sum(c.state = 'settled'), sum(c.denied), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
+        sum(c.state = 'settled'), sum(c.denied), sum(c.would_deny), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
         sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
         sum(c.cache_write_tokens), sum(c.reasoning_tokens)
     FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
@@ -386,6 +389,7 @@ BEGIN
     ON CONFLICT DO UPDATE SET
         calls = calls + excluded.calls,
         denied = denied + excluded.denied,
+        would_deny = would_deny + excluded.would_deny,
         estimated_calls = estimated_calls + excluded.estimated_calls,
         sessions_opened = sessions_opened + excluded.sessions_opened,
         input_tokens = input_tokens + excluded.input_tokens,
@@ -398,12 +402,12 @@ BEGIN
         reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
 
     INSERT INTO rollups (
-        attribution_id, grain_s, bucket_us, calls, denied, estimated_calls, sessions_opened, input_tokens,
+        attribution_id, grain_s, bucket_us, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
         cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
     )
     SELECT
         c.attribution_id, 86400, c.started_at_us / 86400000000 * 86400000000,
-        sum(c.state = 'settled'), sum(c.denied), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
+        sum(c.state = 'settled'), sum(c.denied), sum(c.would_deny), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
         sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
         sum(c.cache_write_tokens), sum(c.reasoning_tokens)
     FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
@@ -411,6 +415,7 @@ BEGIN
     ON CONFLICT DO UPDATE SET
         calls = calls + excluded.calls,
         denied = denied + excluded.denied,
+        would_deny = would_deny + excluded.would_deny,
         estimated_calls = estimated_calls + excluded.estimated_calls,
         sessions_opened = sessions_opened + excluded.sessions_opened,
         input_tokens = input_tokens + excluded.input_tokens,
@@ -423,12 +428,12 @@ BEGIN
         reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
 
     INSERT INTO session_rollups (
-        session_id, attribution_id, last_at_us, calls, denied, estimated_calls, sessions_opened, input_tokens,
+        session_id, attribution_id, last_at_us, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
         cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
     )
     SELECT
         c.session_id, c.attribution_id, max(coalesce(c.ended_at_us, c.started_at_us)),
-        sum(c.state = 'settled'), sum(c.denied), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
+        sum(c.state = 'settled'), sum(c.denied), sum(c.would_deny), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
         sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
         sum(c.cache_write_tokens), sum(c.reasoning_tokens)
     FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
@@ -437,6 +442,7 @@ BEGIN
         last_at_us = max(last_at_us, excluded.last_at_us),
         calls = calls + excluded.calls,
         denied = denied + excluded.denied,
+        would_deny = would_deny + excluded.would_deny,
         estimated_calls = estimated_calls + excluded.estimated_calls,
         sessions_opened = sessions_opened + excluded.sessions_opened,
         input_tokens = input_tokens + excluded.input_tokens,
@@ -481,19 +487,19 @@ BEGIN
     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.session_opens);
 
     INSERT INTO rollups (
-        attribution_id, grain_s, bucket_us, calls, denied, estimated_calls, sessions_opened, input_tokens,
+        attribution_id, grain_s, bucket_us, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
         cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
     )
-    SELECT o.value ->> 0, grain.value, (o.value ->> 1) / (grain.value * 1000000) * grain.value * 1000000, 0, 0, 0, count(*), 0, 0, 0, 0, 0, 0, 0, 0
+    SELECT o.value ->> 0, grain.value, (o.value ->> 1) / (grain.value * 1000000) * grain.value * 1000000, 0, 0, 0, 0, count(*), 0, 0, 0, 0, 0, 0, 0, 0
     FROM json_each(NEW.session_opens) AS o CROSS JOIN json_each('[900, 86400]') AS grain
     GROUP BY 1, 2, 3
     ON CONFLICT DO UPDATE SET sessions_opened = sessions_opened + excluded.sessions_opened;
 
     INSERT INTO session_rollups (
-        session_id, attribution_id, last_at_us, calls, denied, estimated_calls, sessions_opened, input_tokens,
+        session_id, attribution_id, last_at_us, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
         cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
     )
-    SELECT value ->> 2, value ->> 0, max(value ->> 1), 0, 0, 0, count(*), 0, 0, 0, 0, 0, 0, 0, 0
+    SELECT value ->> 2, value ->> 0, max(value ->> 1), 0, 0, 0, 0, count(*), 0, 0, 0, 0, 0, 0, 0, 0
     FROM json_each(NEW.session_opens)
     GROUP BY 1, 2
     ON CONFLICT DO UPDATE SET sessions_opened = sessions_opened + excluded.sessions_opened;
