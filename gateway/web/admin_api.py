@@ -31,6 +31,7 @@ from gateway.pipeline.reserve import books_unavailable
 from gateway.ports import BooksUnavailable
 from gateway.web import admin_answers as answers
 from gateway.web import admin_models as asked_for
+from gateway.web import limit_answers
 from gateway.web.body import parse_json
 from gateway.web.exchange import Request
 from gateway.web.face import Face, Handler
@@ -183,14 +184,14 @@ async def change_stop(face: Face, request: Request) -> Answer:
 async def list_limits(face: Face, request: Request) -> Answer:
     asked = query_of(request, asked_for.LimitsQuery)
     found = await limit_desk.counters(face.plane, face.control.reports, asked.name)
-    return answered(answers.Counters, {"limits": found})
+    return answered(limit_answers.Counters, {"limits": found})
 
 
 async def show_limit(face: Face, request: Request) -> Answer:
     query_of(request, asked_for.NoQuery)
     control, name = face.control, request.parameters["name"]
     found = await limit_desk.show_limit(face.plane, control.reports, control.key_limits(), name)
-    return answered(answers.Limit, found)
+    return answered(limit_answers.Limit, found)
 
 
 async def list_alerts(face: Face, request: Request) -> Answer:

@@ -10,9 +10,9 @@ from gateway.pipeline.answer import Answer, Whole
 from gateway.web import admin_answers as answers
 from gateway.web import admin_api as api
 from gateway.web import admin_models as asked
+from gateway.web import limit_answers, request_models
 from gateway.web import own_api as own
 from gateway.web import request_api as requests
-from gateway.web import request_models
 from gateway.web.exchange import Request
 from gateway.web.face import Face
 from gateway.web.openapi import Documented, openapi
@@ -88,8 +88,8 @@ DOCUMENTED: Final = (
         answers.StopChanged,
         asked.StopChange,
     ),
-    _get("/limits", api.list_limits, "Every live counter", answers.Counters, asked.LimitsQuery),
-    _get("/limits/<name>", api.show_limit, "One limit and its live counters", answers.Limit),
+    _get("/limits", api.list_limits, "Every live counter", limit_answers.Counters, asked.LimitsQuery),
+    _get("/limits/<name>", api.show_limit, "One limit and its live counters", limit_answers.Limit),
     _post(
         "/limits/<name>/grants",
         requests.grant,

@@ -293,7 +293,7 @@ class AgainstAModel(RuleBasedStateMachine):
             total = self._sum(limit, caller, at, self._window(limit, self.now_us))
             if limit.reserved:
                 assert view.limit - view.spent - view.held == self._left(limit, caller, at)
-                assert view.limit + view.kept == limit.amount
+                assert view.limit + view.kept == limit.amount + view.granted
                 continue
             assert (view.name, view.spent + view.held) == (limit.name, total)
             assert view.limit == self._amount(limit, caller, at)
