@@ -154,14 +154,22 @@ async def estimate(
 
 async def explain(plane: Plane, reports: Reports, caller: Caller, call_id: str) -> dict[str, Any]:
     """Why a call of this key was refused, with the figures of that moment; of no other key."""
+    late = plane.refusals.unwritten(caller.key_id, call_id)
+    if late is not None:
+        return await _explained(plane, call_id, late.session_id or "", late.machine())
     row = await reports.call(call_id)
     if row is None or not await _is_own(plane, caller, row):
         return {"summary": f"No call {call_id[:64]} of this key is known."}
     if row.denial is None:
         return {"summary": f"Call {call_id} was not refused: it is {row.state}."}
-    limit, loop = row.denial.get("limit"), row.denial.get("loop")
-    cut = row.state is not None
-    words = f"Call {call_id} was {'ended while it ran' if cut else 'refused'}: {row.denial.get('code')}."
+    return await _explained(plane, call_id, row.session_id, row.denial, cut=row.state is not None)
+
+
+async def _explained(
+    plane: Plane, call_id: str, session_id: str, denial: Mapping[str, Any], *, cut: bool = False
+) -> dict[str, Any]:
+    limit, loop = denial.get("limit"), denial.get("loop")
+    words = f"Call {call_id} was {'ended while it ran' if cut else 'refused'}: {denial.get('code')}."
     if isinstance(limit, Mapping):
         words += (
             f" Limit '{limit['name']}' for {limit['scope']} had {limit['spent']} spent and {limit['held']} held of "
@@ -170,17 +178,17 @@ async def explain(plane: Plane, reports: Reports, caller: Caller, call_id: str) 
         words += f" It resets at {limit['resets_at']}." if limit.get("resets_at") else ""
     elif isinstance(loop, Mapping):
         words += _loop_words(loop)
-    elif row.denial.get("rule"):
-        words += f" Rule {row.denial['rule']} decided."
-    elif row.denial.get("code") in (Code.MODEL_DENIED, Code.TOOL_DENIED):
+    elif denial.get("rule"):
+        words += f" Rule {denial['rule']} decided."
+    elif denial.get("code") in (Code.MODEL_DENIED, Code.TOOL_DENIED):
         words += " No rule of the policy, or not this key, allows it; what nothing allows is denied."
-    elif row.denial.get("code") in (Code.SESSION_PAUSED, Code.SESSION_STOPPED):
-        session = await plane.books.session(row.session_id)
+    elif denial.get("code") in (Code.SESSION_PAUSED, Code.SESSION_STOPPED):
+        session = await plane.books.session(session_id)
         words += "" if session is None or not session.reason else f" Why the session is held: {session.reason}"
-    wait_s = row.denial.get("retry_after_s")
-    step = f"Retry after {wait_s:.1f} s." if wait_s is not None else _NEXT.get(str(row.denial.get("code")), "")
+    wait_s = denial.get("retry_after_s")
+    step = f"Retry after {wait_s:.1f} s." if wait_s is not None else _NEXT.get(str(denial.get("code")), "")
     words += f" {step}" if step else ""
-    return {"summary": words, "comptroller": dict(row.denial)}
+    return {"summary": words, "comptroller": dict(denial)}
 
 
 def _loop_words(loop: Mapping[str, Any]) -> str:

@@ -51,7 +51,8 @@ ATTRIBUTIONS_KEPT = 256
 
 async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind) -> Answer:
     """A governed call. Raises Refused with the denial to answer with, once it is written down."""
-    trail = Trail(plane.ids.new("call"), kind.value, caller)
+    asked = str(arrival.body.get("model"))
+    trail = Trail(plane.ids.new("call"), kind.value, caller, headers=arrival.headers, body=arrival.body, asked=asked)
     await refuse_at_the_door(plane, trail)
     try:
         if HEADER not in arrival.headers:

@@ -4,7 +4,8 @@ Rule 33: a flood of denials of one key is answered from memory and summed. What 
 ours: its hold was voided, and only telemetry is told.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from gateway.core.alerts_of import denial_alert, loop_alert, session_alert
 from gateway.core.attribution import Attribution, attribute
@@ -12,7 +13,7 @@ from gateway.core.call import Caller
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.ledger import CallDenied, Entry, SessionChanged
 from gateway.core.record import CallRecord
-from gateway.core.session import SessionState
+from gateway.core.session import MarkRefused, SessionState, mark_of
 from gateway.pipeline.flights import FlightEnded, Phase
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.reserve import BudgetRefused, books_unavailable
@@ -27,7 +28,7 @@ _NOT_OURS = frozenset(
 
 @dataclass(slots=True)
 class Trail:
-    """What is known of a call when it is refused."""
+    """What is known of a call when it is refused. `asked` = the model or the tool."""
 
     call_id: str
     kind: str
@@ -35,6 +36,19 @@ class Trail:
     live: LiveSession | None = None
     attribution: Attribution | None = None
     stream: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, object] = field(default_factory=dict)
+    asked: str = ""
+
+    @property
+    def about(self) -> int:
+        """The session that the call names, and the model or tool that it asks for: what is told before anything is
+        looked up."""
+        try:
+            mark = mark_of(self.headers, self.body)
+        except MarkRefused:
+            return 0
+        return hash((mark.kind, mark.client_id, self.asked))
 
 
 class LoopRefused(Refused):
@@ -50,9 +64,10 @@ async def refuse_at_the_door(plane: Plane, trail: Trail) -> None:
     if plane.draining:
         text = "This node is stopping and takes no new calls; retry, another one answers."
         raise Refused(Denial(Code.OVERLOADED, text, call_id=trail.call_id, retry_after_s=1.0))
-    flood = plane.refusals.flooded(trail.caller.key_id, plane.clock.now_us())
-    if flood is not None:
-        raise await denied(plane, trail, Refused(flood))
+    if plane.refusals.flooded(trail.caller.key_id, plane.clock.now_us()):
+        known = plane.refusals.answer(trail.caller.key_id, trail.about)
+        if known is not None:
+            raise await denied(plane, trail, Refused(known))
 
 
 async def denied(plane: Plane, trail: Trail, refused: Refused) -> Refused:
@@ -65,7 +80,7 @@ async def denied(plane: Plane, trail: Trail, refused: Refused) -> Refused:
         return Refused(denial)
     if denial.code not in _NOT_OURS and phase is Phase.WAITING:
         entries = _consequences(plane, trail, refused, denial, now_us)
-        if plane.refusals.refused(trail.caller.key_id, denial, now_us):
+        if plane.refusals.refused(trail.caller.key_id, trail.about, denial, now_us):
             entries.append(_row(plane, trail, denial, now_us))
         _alert(plane, trail, refused, denial, now_us)
         try:

@@ -1,12 +1,14 @@
 """Denials must not be a weapon (rule 33): a flood of refused calls costs us neither disk nor the books' time.
 
 Unauthenticated refusals are only counted, one row a minute, reason and source network. A key that is refused more than
-sixty times a minute is refused from memory with the same answer, summed in one row a minute. What may have made that
-answer wrong (a resume, a grant, another limit, key or policy) has it judged anew.
+sixty times a minute is refused from memory with the same answer, summed in one row a minute; the same answer is for the
+same model and tool in the same session only, since another call of this key may pass. What may have made that answer
+wrong (a resume, a grant, another limit, key or policy) has it judged anew. What has no row of its own can be explained
+from memory for a while.
 """
 
 import ipaddress
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from gateway.core.denial import Denial
@@ -15,6 +17,8 @@ from gateway.core.ledger import Refusals
 MINUTE_US = 60_000_000
 FLOOD_ABOVE = 60
 SOURCES_MAX = 1_000
+ANSWERS_MAX = 10_000
+UNWRITTEN_KEPT = 5_000
 
 Post = Callable[[Refusals], None]
 
@@ -27,7 +31,8 @@ class RefusalMeter:
         self._minute = 0
         self._unauthenticated: Counter[tuple[str, str]] = Counter()
         self._by_key: Counter[str] = Counter()
-        self._last: dict[str, Denial] = {}
+        self._last: dict[tuple[str, int], Denial] = {}
+        self._unwritten: OrderedDict[str, tuple[str, Denial]] = OrderedDict()
         self._summed: Counter[tuple[str, str]] = Counter()
 
     def unauthenticated(self, reason: str, client: str, now_us: int) -> None:
@@ -37,22 +42,32 @@ class RefusalMeter:
             source = "others"
         self._unauthenticated[reason, source] += 1
 
-    def refused(self, key_id: str, denial: Denial, now_us: int) -> bool:
-        """Counts a denial of a key. True = it is to be written as a row of its own."""
+    def refused(self, key_id: str, about: int, denial: Denial, now_us: int) -> bool:
+        """Counts a denial of a key. True = it is to be written as a row of its own. `about` tells apart what the same
+        answer is not for."""
         self._turn(now_us)
         self._by_key[key_id] += 1
-        self._last[key_id] = denial
+        if len(self._last) < ANSWERS_MAX or (key_id, about) in self._last:
+            self._last[key_id, about] = denial
         if self._by_key[key_id] > FLOOD_ABOVE:
             self._summed[key_id, denial.code.value] += 1
+            self._keep(key_id, denial)
             return False
         return True
 
-    def flooded(self, key_id: str, now_us: int) -> Denial | None:
-        """The answer from memory for a key that was refused too often this minute. Only a final denial is repeated:
-        a transient one must be judged anew, or it would outlive its reason."""
-        if now_us // MINUTE_US != self._minute or self._by_key[key_id] <= FLOOD_ABOVE:
-            return None
-        denial = self._last.get(key_id)
+    def unwritten(self, key_id: str, call_id: str) -> Denial | None:
+        """A late denial of this key that has no row of its own."""
+        owner, denial = self._unwritten.get(call_id, ("", None))
+        return denial if owner == key_id else None
+
+    def flooded(self, key_id: str, now_us: int) -> bool:
+        """Whether a key was refused too often this minute."""
+        return now_us // MINUTE_US == self._minute and self._by_key[key_id] > FLOOD_ABOVE
+
+    def answer(self, key_id: str, about: int) -> Denial | None:
+        """The answer from memory for a flooding key. Only a final denial is repeated: a transient one must be judged
+        anew, or it would outlive its reason."""
+        denial = self._last.get((key_id, about))
         return denial if denial is not None and denial.final else None
 
     def judge_anew(self) -> None:
@@ -62,6 +77,11 @@ class RefusalMeter:
     def flush(self, now_us: int) -> None:
         """Posts what a finished minute summed up; called by the housekeeper too, so that a quiet end is written."""
         self._turn(now_us)
+
+    def _keep(self, key_id: str, denial: Denial) -> None:
+        self._unwritten[denial.call_id or ""] = (key_id, denial)
+        if len(self._unwritten) > UNWRITTEN_KEPT:
+            self._unwritten.popitem(last=False)
 
     def _turn(self, now_us: int) -> None:
         minute = now_us // MINUTE_US

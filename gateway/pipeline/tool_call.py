@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 async def tool_call(plane: Plane, caller: Caller, ask: ToolAsk, send: Callable[[], Awaitable[T]]) -> ToolDone[T]:
     """Authorizes, holds, awaits `send()` at most once, settles; being cancelled settles too. Raises Refused."""
-    trail = Trail(plane.ids.new("call"), Kind.TOOL.value, caller)
+    trail = Trail(plane.ids.new("call"), Kind.TOOL.value, caller, headers=ask.headers, asked=ask.name)
     await refuse_at_the_door(plane, trail)
     try:
         return await _line(plane, caller, ask, send, trail)

@@ -6,10 +6,12 @@ import pytest
 
 from gateway.core.denial import Refused
 from gateway.core.identity import KeyState
+from gateway.core.report import AuditSearch
 from gateway.core.session import SessionState
 from gateway.management import quota
 from gateway.management.keys import NewKey
 from gateway.management.sessions import set_state
+from gateway.pipeline.refusals import FLOOD_ABOVE
 from tests.management.opening import ALICE, BOB, Opened, opening
 
 LOOSE = {"name": "org-day", "org": "org", "tokens": 10_000_000, "window": "day"}
@@ -199,3 +201,19 @@ async def test_an_allowed_call_is_said_to_be_none(node: Opened) -> None:
     call = (await node.chat(ALICE)).headers["x-comptroller-call"]
     found = await quota.explain(node.plane, node.reports, node.caller("alice"), call)
     assert "not refused" in found["summary"]
+
+
+async def test_rule_33_a_flood_is_explained_to_the_last_and_is_no_other_sessions_fault(tmp_path) -> None:
+    async with opening(tmp_path, limits=[{"name": "once", "each": "session", "requests": 1}]) as node:
+        assert (await node.chat(ALICE, session="spent")).status_code == 200
+        answers = [await node.chat(ALICE, session="spent") for _ in range(FLOOD_ABOVE + 10)]
+        told = [answer.json()["error"]["comptroller"] for answer in answers]
+        assert {machine["code"] for machine in told} == {"session_budget_exhausted"}
+        for machine in told:
+            explained = await quota.explain(node.plane, node.reports, node.caller("alice"), machine["call"])
+            assert explained["comptroller"] == machine
+            assert "1 spent and 0 held of 1 requests" in explained["summary"]
+        others = await quota.explain(node.plane, node.reports, node.caller("bob"), told[-1]["call"])
+        assert "comptroller" not in others
+        assert len(await node.reports.audit(AuditSearch(kind="denied", limit=1_000))) == FLOOD_ABOVE
+        assert (await node.chat(ALICE, session="another")).status_code == 200
