@@ -10,8 +10,10 @@ from benchmarks.correctness.explained import figures
 from benchmarks.correctness.report import Report, differing, joined
 from benchmarks.correctness.tricks import tricks
 
+SMALL = [bench for bench in BENCHES if bench.in_tests]
 
-@pytest.mark.parametrize("bench", BENCHES, ids=[bench.name for bench in BENCHES])
+
+@pytest.mark.parametrize("bench", SMALL, ids=[bench.name for bench in SMALL])
 def test_every_benchmark_of_correctness_holds_at_a_small_size(tmp_path: Path, bench: Bench) -> None:
     report = run_bench(bench, tmp_path, small=True)
     assert report.broken == ()
