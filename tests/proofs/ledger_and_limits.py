@@ -1,5 +1,6 @@
 """The ledger, the limiter and a tree of sessions together against a plain model: what a call may do to them in any
-order, with full disks, answers that get lost, crashes and restarts, limits that change, and clocks at the very edge.
+order, with full disks, answers that get lost, crashes and restarts, limits that change, raises for a time, and clocks
+at the very edge.
 
 The model is a list of calls that is summed up for every question (tests/limiter/test_against_a_model.py). Here the
 books are the real ones in a file: what is refused is written down and read back, a crash leaves the file as it is in
@@ -18,6 +19,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from benchmarks.correctness.explained import figures
 from gateway.core.attribution import Attribution
 from gateway.core.budget import Shortfall, refusal
+from gateway.core.grant import Grants
 from gateway.core.ledger import Amounts, CallDenied, CallVoided, HoldPlaced, HoldRaised, SessionChanged
 from gateway.core.report import CallRow
 from gateway.core.session import Session, SessionMark, SessionState
@@ -208,6 +210,7 @@ class LedgerAndLimits(AgainstAModel):
         shutil.rmtree(before)
         self.open_books()
         self.limiter.configure(self.limits, {}, self.now_us)
+        self.limiter.grant(Grants(tuple(self.grants)), self.now_us)
         for call in self.calls:
             self._found_again(call, self._run(self.books.real.reports.call(call.hold.call_id)))
         self._take_up_what_was_written_after_all()
