@@ -3,7 +3,7 @@ where it can be; else what was seen is counted and marked, nothing becomes free,
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from benchmarks.correctness.report import Report, differing
 from benchmarks.correctness.site import Site, keys, model

@@ -10,7 +10,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from benchmarks.correctness.report import Report, differing
 from benchmarks.correctness.site import Site, keys, model

@@ -4,7 +4,6 @@ be read from, paths that a proxy might pass on."""
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 ALLOWED = "small"
 FORBIDDEN = "secret"
