@@ -53,7 +53,7 @@ async def test_rule_28_throttle_books_past_the_limit_slower_and_slower_and_then_
         slowed = [wait for wait, said in waits if said]
         assert slowed
         assert slowed[-1] == max(slowed) > 0.2
-        assert all(wait < 6 for wait in slowed)
+        assert all(wait < 10 for wait in slowed)
         counter = await listed(node, "slow")
         assert counter["spent"] > 200
         assert (counter["held"], counter["action"], counter["would_deny"]) == (0, "throttle", False)
