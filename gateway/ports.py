@@ -12,7 +12,7 @@ from gateway.core.anomaly import Spending
 from gateway.core.attribution import Attribution
 from gateway.core.budget import Ask, Shortfall
 from gateway.core.catalog import Deployment, PricedRates
-from gateway.core.condition_context import PolicyContext
+from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.decision import CallDecision, Decision
 from gateway.core.grant import CounterName, Grants
 from gateway.core.hold import Binding, CounterView, Hold, Summary
@@ -179,6 +179,11 @@ class Policy(Protocol):
     def decide_call(
         self, subjects: frozenset[str], model: str, tools: tuple[str, ...], context: PolicyContext
     ) -> CallDecision: ...
+
+    def standing_decision(
+        self, subjects: frozenset[str], model: str, tools: tuple[str, ...], principal: Mapping[str, AttributeValue]
+    ) -> CallDecision | None:
+        """What `decide_call` says whenever this principal asks; None where it takes more than that to tell."""
 
     def decide_tool_call(
         self, subjects: frozenset[str], models: tuple[str, ...], tool: str, context: PolicyContext

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gateway.core.attribution import Attribution
 from gateway.core.condition_context import AttributeValue
+from gateway.core.decision import CallDecision
 from gateway.core.identity import VirtualKey
 
 
@@ -25,14 +26,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An identified key with what was worked out about it once: subjects with roles, attributes for conditions, and the
-    attributions that its calls had so far."""
+    """An identified key with what was worked out about it once: subjects with roles, attributes for conditions, the
+    attributions that its calls had so far, and decisions that look at nothing else (None = there is none)."""
 
     key: VirtualKey
     subjects: frozenset[str]
     roles: tuple[str, ...]
     principal: Mapping[str, AttributeValue]
     attributions: dict[Hashable, Attribution] = field(default_factory=dict, compare=False, repr=False)
+    standing: dict[Hashable, CallDecision | None] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def key_id(self) -> str:

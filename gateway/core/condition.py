@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from gateway.core.condition_context import OF_PAIR, PolicyContext
+from gateway.core.condition_context import OF_PAIR, OF_PRINCIPAL, PolicyContext
 from gateway.core.condition_parser import And, Not, Or, Term, Truth, parse_condition
 from gateway.core.condition_schema import Kind
 from gateway.core.condition_types import Attribute, Comparison, Literal, is_date
@@ -39,6 +39,8 @@ class Condition:
     at_worst: Evaluator
     reads_args: bool
     reads_pair: bool
+    standing: bool
+    """Reads nothing but who calls and which pair is judged, so that it says the same of every such call of a key."""
 
     def outcome(self, context: PolicyContext) -> Outcome:
         return Outcome(self.evaluate(context))
@@ -61,10 +63,11 @@ def compile_condition(text: str) -> Condition:
     attributes = tuple(_attributes_of(term))
     reads_args = any(attribute.path[0] == "args" for attribute in attributes)
     reads_pair = any(attribute.name in OF_PAIR for attribute in attributes)
+    standing = all(attribute.path[0] in OF_PRINCIPAL or attribute.name in OF_PAIR for attribute in attributes)
     evaluate = _compiled(term, None)
     at_best = _compiled(term, _TRUE) if reads_args else evaluate
     at_worst = _compiled(term, _FALSE) if reads_args else evaluate
-    return Condition(text, attributes, evaluate, at_best, at_worst, reads_args, reads_pair)
+    return Condition(text, attributes, evaluate, at_best, at_worst, reads_args, reads_pair, standing)
 
 
 def _attributes_of(term: Term) -> list[Attribute]:

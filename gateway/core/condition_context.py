@@ -8,6 +8,9 @@ from types import MappingProxyType
 # These follow from what is judged, so that a call with many tools is judged in one context.
 OF_PAIR = ("model.name", "tool.name", "tool.server")
 
+# What belongs to a key and stays as long as neither it nor the configuration changes.
+OF_PRINCIPAL = frozenset({"user", "team", "app", "service", "agent", "key"})
+
 AttributeValue = str | int | float | bool | tuple[str, ...]
 
 

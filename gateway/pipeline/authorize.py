@@ -3,7 +3,7 @@
 Rules 17-20; fails closed: whatever goes wrong while judging is a denial. A key's own narrowing comes on top.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import NamedTuple
@@ -21,6 +21,9 @@ from gateway.pipeline.sessions import LiveSession
 MODEL_INVOKE = "model:invoke"
 NO_TOOL = "-"
 STRIPPED_HEADER_MAX = 2_000
+STANDING_KEPT = 256
+STANDING_TOOLS_MAX = 256
+STANDING_CHARACTERS_MAX = 16_384
 _HEADER_SAFE = "-._:/@+~="
 
 
@@ -36,6 +39,28 @@ class Granted(NamedTuple):
         """The stripped names for a header. They are the client's words, so what a header cannot hold is escaped."""
         names = ", ".join(quote(name, safe=_HEADER_SAFE) for name in sorted(self.stripped))
         return names if len(names) <= STRIPPED_HEADER_MAX else f"{names[:STRIPPED_HEADER_MAX]}..."
+
+
+def standing_grant(plane: Plane, caller: Caller, model: str, tools: Collection[str]) -> Granted | None:
+    """The grant of a call that is allowed whatever its circumstances, looked up once per key, model, tools and policy
+    version. None = `authorize_model` must decide, with a context. `tools` by canonical names."""
+    at = (plane.policy.version, model, *tools)
+    if at in caller.standing:
+        judged = caller.standing[at]
+    else:
+        judged = _standing(plane, caller, model, tuple(tools))
+        if len(tools) <= STANDING_TOOLS_MAX and sum(map(len, tools)) <= STANDING_CHARACTERS_MAX:
+            if len(caller.standing) >= STANDING_KEPT:
+                caller.standing.clear()
+            caller.standing[at] = judged
+    return None if judged is None else Granted(judged.decision.rule)
+
+
+def _standing(plane: Plane, caller: Caller, model: str, tools: tuple[str, ...]) -> CallDecision | None:
+    if not narrowed(caller.key.models, model) or not all(narrowed(caller.key.tools, name) for name in tools):
+        return None
+    judged = plane.policy.standing_decision(caller.subjects, model, tools, caller.principal)
+    return judged if judged is not None and judged.allowed else None
 
 
 def authorize_model(

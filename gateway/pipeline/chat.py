@@ -21,6 +21,7 @@ from gateway.pipeline.authorize import (
     local_time,
     session_attributes,
     standing_context,
+    standing_grant,
     usable_models,
     used_ratios,
 )
@@ -107,8 +108,11 @@ async def _admit(
     """Authorizes a call to this model and makes it ready. Raises Refused."""
     attribution = attribution_of(plane, caller, arrival, model)
     tools, stream = (facts.tools, facts.stream) if isinstance(facts, ChatFacts) else ((), False)
-    context = await _context(plane, caller, arrival, live, attribution, stream=stream)
-    granted = authorize_model(plane, caller, model.alias, canonical_tools(plane, tools), context)
+    canonical = canonical_tools(plane, tools)
+    granted = standing_grant(plane, caller, model.alias, canonical)
+    if granted is None:
+        context = await _context(plane, caller, arrival, live, attribution, stream=stream)
+        granted = authorize_model(plane, caller, model.alias, canonical, context)
     if isinstance(facts, ChatFacts):
         ask = chat_ask(plane, arrival, facts, model, granted.stripped, live.turns)
     else:

@@ -6,7 +6,7 @@ it alone. Slow (a fixed 30 us and some 20 us a row), and never entered by two th
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import casbin
@@ -14,7 +14,7 @@ from casbin.model import FunctionMap
 from casbin.rbac.default_role_manager import RoleManager
 
 from gateway.core.condition import Condition
-from gateway.core.condition_context import PolicyContext
+from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.decision import CallDecision, Decision
 from gateway.policy.closure import closure_of, with_roles
 from gateway.policy.reasons import allowed_by, denied_by, denied_by_default
@@ -118,6 +118,12 @@ class CasbinAuthority:
         pairs = tools or (NONE,)
         decisions = [self.decide(subjects, model, tool, MODEL_INVOKE, context) for tool in pairs]
         return CallDecision.of(pairs, decisions)
+
+    def standing_decision(
+        self, subjects: frozenset[str], model: str, tools: tuple[str, ...], principal: Mapping[str, AttributeValue]
+    ) -> CallDecision | None:
+        """None: what a foreign matcher looks at is not known here."""
+        return None
 
     def _any_subject(self, subjects: frozenset[str], subject: str) -> bool:
         return any(each == subject or self._has_link(each, subject) for each in subjects)

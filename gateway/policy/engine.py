@@ -5,10 +5,10 @@ raises is a denial.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from gateway.core.condition_context import PolicyContext
+from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.decision import CallDecision, Decision
 from gateway.policy.agreement import disagreement, disagreements, probe
 from gateway.policy.authority import CasbinAuthority
@@ -192,6 +192,21 @@ class PolicyEngine:
             return judged
         rules = observed_call(policy.observer, subjects, model, tools, context)
         return replace(judged, would_deny=rules) if rules else judged
+
+    def standing_decision(
+        self, subjects: frozenset[str], model: str, tools: tuple[str, ...], principal: Mapping[str, AttributeValue]
+    ) -> CallDecision | None:
+        """What `decide_call` says of every such call of this principal as long as the policy has this version; None
+        where it takes more than the principal to tell, where rows observe, or where judging fails."""
+        policy = self._policy
+        try:
+            return (
+                None
+                if policy.observer is not None
+                else policy.decider.standing_decision(subjects, model, tools, principal)
+            )
+        except Exception:  # noqa: BLE001 - `decide_call` fails in the same way, and denies
+            return None
 
     def decide_tool_call(
         self, subjects: frozenset[str], models: tuple[str, ...], tool: str, context: PolicyContext

@@ -1,8 +1,9 @@
 """Which rows that only observe would have denied an allowed call. Nothing here can refuse: what fails is no row."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from gateway.core.condition_context import PolicyContext
+from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.decision import CallDecision, Decision
 from gateway.policy.rows import TOOL_CALL
 
@@ -15,6 +16,10 @@ class Decider(Protocol):
     def decide_call(
         self, subjects: frozenset[str], model: str, tools: tuple[str, ...], context: PolicyContext
     ) -> CallDecision: ...
+
+    def standing_decision(
+        self, subjects: frozenset[str], model: str, tools: tuple[str, ...], principal: Mapping[str, AttributeValue]
+    ) -> CallDecision | None: ...
 
     def roles_of(self, subjects: frozenset[str]) -> frozenset[str]: ...
 

@@ -4,12 +4,13 @@ Rows are found by action, subject, model and tool, so that a decision costs what
 holds. Rule: the meaning is Casbin's; every load and a property test compare the two.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Generic, TypeVar
 
 from gateway.core.condition import Condition
-from gateway.core.condition_context import PolicyContext
+from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.decision import CallDecision, Decision
 from gateway.policy.closure import NameKeys, closure_of, with_roles
 from gateway.policy.reasons import allowed_by, denied_by, denied_by_default
@@ -145,6 +146,20 @@ class Snapshot:
         if len(pairs) <= _TOOLS_KEPT_MAX and all(self._is_final(subjects, model, tool) for tool in pairs):
             self._calls.keep(key, call)
         return call
+
+    def standing_decision(
+        self, subjects: frozenset[str], model: str, tools: tuple[str, ...], principal: Mapping[str, AttributeValue]
+    ) -> CallDecision | None:
+        """What `decide_call` says whenever this principal asks; None where a condition looks at more than that."""
+        context = PolicyContext(principal)
+        call = self.decide_call(subjects, model, tools, context)
+        return call if all(self._stands(subjects, model, tool) for tool in tools or (NONE,)) else None
+
+    def _stands(self, subjects: frozenset[str], model: str, tool: str) -> bool:
+        matches = self._matches.get((subjects, model, tool, MODEL_INVOKE))
+        return matches is not None and all(
+            each.condition is None or each.condition.standing for each in (*matches.denies, *matches.allows)
+        )
 
     def _is_final(self, subjects: frozenset[str], model: str, tool: str) -> bool:
         matches = self._matches.get((subjects, model, tool, MODEL_INVOKE))
