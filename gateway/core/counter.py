@@ -8,7 +8,7 @@ wholly outside (rule 26); requests per minute or hour are GCRA.
 from collections.abc import Mapping
 
 from gateway.core.limit import Limit, Unit
-from gateway.core.rate_limit import Rate, default_burst, replay, verdict
+from gateway.core.rate_limit import Rate, admits, default_burst, replay, verdict
 from gateway.core.window import WindowKind
 
 NEVER_US = 1 << 62
@@ -46,6 +46,14 @@ class Counter:
     def spent(self, now_us: int) -> int:
         """Posted and still counted at `now_us`."""
         return self.posted
+
+    def left(self, amount: int, now_us: int) -> int:
+        """What a limit of this amount leaves; negative after an overrun."""
+        return amount - self.posted - self.held
+
+    def fits(self, asked: int, amount: int, now_us: int) -> bool:
+        """Whether this much more can be held on a limit of this amount."""
+        return self.posted + self.held + asked <= amount
 
     def hold(self, amount: int, now_us: int) -> None:
         self.held += amount
@@ -88,6 +96,12 @@ class RollingCounter(Counter):
                 break
             self.posted -= self._buckets.pop(start)
         return self.posted
+
+    def left(self, amount: int, now_us: int) -> int:
+        return amount - self.spent(now_us) - self.held
+
+    def fits(self, asked: int, amount: int, now_us: int) -> bool:
+        return self.spent(now_us) + self.held + asked <= amount
 
     def post(self, amount: int, held_at_us: int) -> None:
         start = held_at_us - held_at_us % self._width_us
@@ -141,6 +155,13 @@ class RateCounter(Counter):
     def grant(self, granted: int) -> None:
         super().grant(granted)
         self._bind(self.amount)
+
+    def left(self, amount: int, now_us: int) -> int:
+        return amount - self.spent(now_us) - self.held
+
+    def fits(self, asked: int, amount: int, now_us: int) -> bool:
+        self._bind(amount)
+        return admits(self._tat_us, now_us, self._rate)
 
     def hold(self, amount: int, now_us: int) -> None:
         super().hold(0, now_us)

@@ -5,7 +5,7 @@ state of a fresh counter is 0. One case table holds for this and for any script 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 FRESH_TAT_US = 0
@@ -18,15 +18,13 @@ class Rate:
     limit: int
     period_us: int
     burst: int
+    interval_us: int = field(init=False, compare=False)
+    """Rounded up, so that the rate is never passed; the error is under a microsecond a request."""
 
     def __post_init__(self) -> None:
         if min(self.limit, self.period_us, self.burst) < 1:
             raise ValueError("limit, period and burst must be at least 1")
-
-    @property
-    def interval_us(self) -> int:
-        """Rounded up, so that the rate is never passed; the error is under a microsecond a request."""
-        return -(-self.period_us // self.limit)
+        object.__setattr__(self, "interval_us", -(-self.period_us // self.limit))
 
 
 class Verdict(NamedTuple):
@@ -56,6 +54,11 @@ def verdict(tat_us: int, now_us: int, rate: Rate, cost: int = 1) -> Verdict:
         return Verdict(True, after_us, 0, (latest_us - after_us) // interval_us)
     retry_after_us = after_us - latest_us if cost <= rate.burst else None
     return Verdict(False, due_us, retry_after_us, (latest_us - due_us) // interval_us)
+
+
+def admits(tat_us: int, now_us: int, rate: Rate) -> bool:
+    """Whether `verdict` lets one more in. The state may at most be one place short of the burst."""
+    return max(tat_us, now_us) <= now_us + (rate.burst - 1) * rate.interval_us
 
 
 def give_back(tat_us: int, rate: Rate, *, admitted_us: int, now_us: int, cost: int = 1) -> int:
