@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -138,8 +139,9 @@ def amount_shown(unit: str, amount: int) -> int | float:
     return amount / 1_000_000 if unit == "usd" else amount
 
 
+@lru_cache(maxsize=256)
 def time_shown(at_us: int | None) -> str | None:
-    """An instant as RFC 3339 in UTC, to the second."""
+    """An instant as RFC 3339 in UTC, to the second. Kept: replies name the same few ends of windows."""
     if at_us is None:
         return None
     return (_EPOCH + timedelta(microseconds=at_us)).strftime("%Y-%m-%dT%H:%M:%SZ")

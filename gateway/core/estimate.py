@@ -10,6 +10,7 @@ Background and measurements: research notes on clients, section 7.
 
 import hashlib
 import re
+from operator import attrgetter
 from typing import NamedTuple
 
 TOKENS_PER_MESSAGE = 8
@@ -22,6 +23,7 @@ FACTORS = (
 )
 FACTOR_UNKNOWN = 1.3
 REMEMBERED_TURNS = 4
+_MESSAGES_LENGTH = attrgetter("messages_length")
 _USUAL_OVER = 8
 
 
@@ -53,10 +55,12 @@ class Turn(NamedTuple):
 
 class Prompt(NamedTuple):
     """A prompt made ready for estimates. `head` digests all that may add to the prompt beside the messages; `messages`
-    is their canonical JSON without the closing bracket, so that an earlier conversation is a byte prefix of it."""
+    is their canonical JSON without the closing bracket, so that an earlier conversation is a byte prefix of it;
+    `digest` is that of `messages`."""
 
     head: bytes
     messages: bytes
+    digest: bytes
     message_count: int
     weight: Weight
 
@@ -72,14 +76,19 @@ class TurnMemory:
 
     def previous(self, prompt: Prompt) -> Turn | None:
         """The longest remembered turn that `prompt` continues. Reads the messages once, however many turns."""
+        length = len(prompt.messages)
+        fitting = [turn for turn in self._turns if turn.messages_length <= length and turn.head == prompt.head]
+        if not fitting:
+            return None
+        if len(fitting) > 1:
+            fitting.sort(key=_MESSAGES_LENGTH)
         messages, hashed, at = memoryview(prompt.messages), _hash(), 0
         longest = None
-        for turn in sorted(self._turns, key=lambda t: t.messages_length):
-            if turn.head == prompt.head and turn.messages_length <= len(messages):
-                hashed.update(messages[at : turn.messages_length])
-                at = turn.messages_length
-                if hashed.digest() == turn.messages_digest:
-                    longest = turn
+        for turn in fitting:
+            hashed.update(messages[at : turn.messages_length])
+            at = turn.messages_length
+            if hashed.digest() == turn.messages_digest:
+                longest = turn
         return longest
 
     def remember(self, prompt: Prompt, input_tokens: int, output_tokens: int) -> None:
@@ -87,7 +96,7 @@ class TurnMemory:
         turn = Turn(
             prompt.head,
             len(prompt.messages),
-            digest(prompt.messages),
+            prompt.digest,
             prompt.message_count,
             prompt.weight.messages_max,
             input_tokens,

@@ -18,6 +18,7 @@ RANDOM_LENGTH = 32
 CHECKSUM_LENGTH = 6
 SECRET_PATTERN = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM_LENGTH + CHECKSUM_LENGTH}}}")
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS = tuple(high + low for high in _BASE62 for low in _BASE62)
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
 ABSENT = "-"
@@ -134,8 +135,9 @@ def _checksum(body: str) -> str:
 
 
 def _base62(number: int, length: int) -> str:
-    digits = []
-    for _ in range(length):
-        number, index = divmod(number, 62)
-        digits.append(_BASE62[index])
-    return "".join(reversed(digits))
+    """The last `length` digits, an even number of them: two at a time, as every call has a checksum to test."""
+    pairs = []
+    for _ in range(length // 2):
+        number, index = divmod(number, 62 * 62)
+        pairs.append(_PAIRS[index])
+    return "".join(reversed(pairs))

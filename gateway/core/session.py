@@ -101,6 +101,21 @@ class Session:
     ancestors: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
 
+    def active_at(self, now_us: int) -> "Session":
+        """The same after a call that ended now. Every call does this, and `replace` takes four times as long."""
+        return Session(
+            self.id,
+            self.key_id,
+            self.mark,
+            self.state,
+            self.opened_at_us,
+            self.run_started_us,
+            now_us,
+            self.reason,
+            self.ancestors,
+            self.parts,
+        )
+
     @property
     def depth(self) -> int:
         return len(self.ancestors)

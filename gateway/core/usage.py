@@ -38,18 +38,16 @@ class Usage:
         input_parts = self.cached_input_tokens + self.cache_write_tokens + self.audio_input_tokens
         if input_parts > self.input_tokens or max(self.reasoning_tokens, self.audio_output_tokens) > self.output_tokens:
             raise UsageInvalid("a part of the usage is larger than the whole")
-        if max(self.input_tokens, self.output_tokens) > TOKENS_MAX or self._least() < 0:
+        if max(self.input_tokens, self.output_tokens) > TOKENS_MAX or self._any_negative():
             raise UsageInvalid("a count is out of range")
 
-    def _least(self) -> int:
-        return min(
-            self.input_tokens,
-            self.cached_input_tokens,
-            self.cache_write_tokens,
-            self.output_tokens,
-            self.reasoning_tokens,
-            self.audio_input_tokens,
-            self.audio_output_tokens,
+    def _any_negative(self) -> bool:
+        return (
+            self.cached_input_tokens < 0
+            or self.cache_write_tokens < 0
+            or self.audio_input_tokens < 0
+            or self.reasoning_tokens < 0
+            or self.audio_output_tokens < 0
         )
 
     @property
@@ -80,13 +78,18 @@ def from_openai(report: object) -> Usage | None:
         input_tokens = max(0, total_tokens - output_tokens)
     output_tokens = max(output_tokens, (total_tokens or 0) - input_tokens)
 
-    input_details = _object("prompt_tokens_details", usage.get("prompt_tokens_details") or {})
-    output_details = _object("completion_tokens_details", usage.get("completion_tokens_details") or {})
-    cached = _optional(input_details, "cached_tokens") or 0
-    cache_write = _optional(input_details, "cache_write_tokens") or 0
-    audio_input = _optional(input_details, "audio_tokens") or 0
-    reasoning = _optional(output_details, "reasoning_tokens") or 0
-    audio_output = _optional(output_details, "audio_tokens") or 0
+    cached = cache_write = audio_input = reasoning = audio_output = 0
+    if of_input := usage.get("prompt_tokens_details"):
+        details = _object("prompt_tokens_details", of_input)
+        cached = _optional(details, "cached_tokens") or 0
+        cache_write = _optional(details, "cache_write_tokens") or 0
+        audio_input = _optional(details, "audio_tokens") or 0
+    if of_output := usage.get("completion_tokens_details"):
+        details = _object("completion_tokens_details", of_output)
+        reasoning = _optional(details, "reasoning_tokens") or 0
+        audio_output = _optional(details, "audio_tokens") or 0
+    if cached + cache_write + audio_input <= input_tokens and max(reasoning, audio_output) <= output_tokens:
+        return Usage(input_tokens, cached, cache_write, output_tokens, reasoning, audio_input, audio_output)
     return _clamped(input_tokens, (cached, cache_write, audio_input), output_tokens, (reasoning, audio_output))
 
 
@@ -138,17 +141,15 @@ def _clamped(
 
 
 def _object(name: str, value: object) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise UsageInvalid(f"{name} is not an object")
     return value
 
 
 def _optional(report: Mapping[str, object], name: str) -> int | None:
     value = report.get(name)
-    return None if value is None else _check(name, value)
-
-
-def _check(name: str, value: object) -> int:
+    if value is None:
+        return None
     # bool is an int to Python; to a provider it is a fault.
     if type(value) is not int:
         raise UsageInvalid(f"{name} is not an integer")

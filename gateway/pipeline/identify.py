@@ -27,15 +27,14 @@ def identify(plane: Plane, headers: Mapping[str, str], query: Mapping[str, str],
 
 
 def _credential(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-    found = {headers[name] for name in CREDENTIAL_HEADERS if headers.get(name)}
-    authorization = headers.get("authorization")
-    if authorization:
+    found = {header for header in map(headers.get, CREDENTIAL_HEADERS) if header}
+    if authorization := headers.get("authorization"):
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Refused(Denial(Code.KEY_MISSING, "The Authorization header must read `Bearer <key>`."))
         found.add(token.strip())
-    if query.get("key"):
-        found.add(query["key"])
+    if in_query := query.get("key"):
+        found.add(in_query)
     if not found:
         text = "No key was sent. Send your Comptroller key as `Authorization: Bearer <key>`."
         raise Refused(Denial(Code.KEY_MISSING, text))

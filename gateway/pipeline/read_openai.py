@@ -11,6 +11,7 @@ from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import Prompt, TurnMemory, Weight, digest
 from gateway.core.model_ask import ModelAsk
 from gateway.core.wire.openai_chat import (
+    NO_CONTENT_BUT_TEXT,
     ChatFacts,
     FieldRefused,
     outgoing,
@@ -64,16 +65,17 @@ def chat_ask(
     plane: Plane, arrival: Arrival, facts: ChatFacts, model: Model, stripped: frozenset[str], turns: TurnMemory
 ) -> ModelAsk:
     """`stripped` holds declared tools, in the client's words, that are taken out of the request."""
-    body: dict[str, Any] = without_tools(arrival.body, stripped) if stripped else dict(arrival.body)
+    body: Mapping[str, Any] = without_tools(arrival.body, stripped) if stripped else arrival.body
     messages: list[Any] = body["messages"]
     rules = plane.catalog.estimates
     packed = orjson.dumps(messages)[:-1]
+    packed_digest = digest(packed)
     head = digest(orjson.dumps([facts.model, _beside_messages(body)]))
     rest = {name: value for name, value in body.items() if name not in _NOT_THE_REQUEST}
     constants = _constants(facts, model, rules)
     not_inline = constants - facts.content.data_url_bytes
     weight = Weight(arrival.body_bytes + not_inline, len(packed) + not_inline, constants)
-    prompt = Prompt(head, packed, len(messages), weight)
+    prompt = Prompt(head, packed, packed_digest, len(messages), weight)
     canonical = canonical_tools(plane, [name for name in facts.tools if name not in stripped])
 
     def make(deployment: Deployment, cap: int | None) -> Mapping[str, Any]:
@@ -103,7 +105,7 @@ def chat_ask(
         continues=turns.previous(prompt),
         service_tiers=None if facts.service_tier == "auto" else frozenset({facts.service_tier}),
         uncounted=_uncounted(facts, rules),
-        request_digest=digest(orjson.dumps(rest) + digest(packed) + plane.digest_key),
+        request_digest=digest(orjson.dumps(rest) + packed_digest + plane.digest_key),
     )
 
 
@@ -120,7 +122,7 @@ def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model
         kind=Kind.EMBEDDINGS,
         model=model,
         path="/embeddings",
-        prompt=Prompt(digest(facts.model.encode()), packed, facts.inputs, weight),
+        prompt=Prompt(digest(facts.model.encode()), packed, digest(packed), facts.inputs, weight),
         texts=lambda: facts.texts,
         outgoing=make,
         stream=False,
@@ -143,11 +145,15 @@ def _beside_messages(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _constants(facts: ChatFacts, model: Model, rules: EstimateRules) -> int:
     content = facts.content
+    if content is NO_CONTENT_BUT_TEXT:
+        return 0
     images = content.images * (model.image_tokens_max or IMAGE_TOKENS_ASSUMED)
     return images + content.audio_parts * (rules.audio_tokens or 0) + content.file_parts * (rules.file_tokens or 0)
 
 
 def _uncounted(facts: ChatFacts, rules: EstimateRules) -> tuple[str, ...]:
+    if facts.content is NO_CONTENT_BUT_TEXT:
+        return ()
     audio = ("audio",) if facts.content.audio_parts and rules.audio_tokens is None else ()
     files = ("files",) if facts.content.file_parts and rules.file_tokens is None else ()
     return (*audio, *files)

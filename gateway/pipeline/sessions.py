@@ -168,10 +168,10 @@ class SessionRegistry:
         """It ended: idling is counted from here (rule 14). A session that never had an admitted call is forgotten."""
         live.in_flight -= 1
         self.in_flight -= 1
-        live.session = replace(live.session, last_active_us=now_us)
+        live.session = live.session.active_at(now_us)
         for ancestor in live.above:
             ancestor.in_flight -= 1
-            ancestor.session = replace(ancestor.session, last_active_us=now_us)
+            ancestor.session = ancestor.session.active_at(now_us)
         if not live.written and not live.in_flight:
             self.drop(live)
 

@@ -6,6 +6,7 @@ flushes several times a second, and an orderly end does.
 
 import logging
 import sys
+import time
 from collections.abc import Mapping, MutableMapping
 from typing import Any, BinaryIO
 
@@ -15,6 +16,22 @@ import structlog
 from gateway.core.record import CallRecord
 
 _FIELDS = CallRecord._fields
+
+
+class Stamper:
+    """The processor that adds level and time (RFC 3339 in UTC, to the microsecond). The second is written out once."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._stamp = ""
+
+    def __call__(self, _logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        second, rest_ns = divmod(time.time_ns(), 1_000_000_000)
+        if second != self._second:
+            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        event["level"] = name
+        event["timestamp"] = f"{self._stamp}.{rest_ns // 1000:06d}Z"
+        return event
 
 
 class BufferedLines:
@@ -50,8 +67,7 @@ def configure(log_format: str, out: BinaryIO | None = None) -> BufferedLines:
     renderer: Any = _as_json if log_format == "json" else _as_text
     structlog.configure(
         processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            Stamper(),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

@@ -101,11 +101,12 @@ async def _read(receive: Receive, bytes_max: int) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
-        body += message.get("body", b"")
-        if len(body) > bytes_max:
+        part = message.get("body", b"")
+        if len(body) + len(part) > bytes_max:
             raise Refused(_too_large(bytes_max))
         if not message.get("more_body"):
-            return bytes(body)
+            return bytes(body + part) if body else bytes(part)
+        body += part
 
 
 async def send_answer(answer: Answer, receive: Receive, send: Send) -> None:
@@ -167,12 +168,10 @@ async def _gone(receive: Receive) -> None:
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """ASGI headers; line ends cannot occur in a value, whatever it was made from."""
-    found = []
-    for name, value in headers.items():
-        sent = value.encode("latin-1", "replace")
-        if b"\n" in sent or b"\r" in sent:
-            sent = sent.replace(b"\r", b" ").replace(b"\n", b" ")
-        found.append((name.encode("latin-1"), sent))
+    found = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    together = b"".join([value for _, value in found])
+    if b"\n" in together or b"\r" in together:
+        return [(name, value.replace(b"\r", b" ").replace(b"\n", b" ")) for name, value in found]
     return found
 
 

@@ -4,8 +4,11 @@ import os
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_RANDOM_BYTES = 10
+_STAMP_LENGTH = 9
+_RANDOM_LENGTH = 16
 _IDS_AT_A_TIME = 256
+# Every byte becomes one character; 256 is a multiple of 32, so each is equally likely.
+_CHARACTERS = (_ALPHABET * 8).encode()
 
 
 class SystemClock:
@@ -22,22 +25,19 @@ class RandomIds:
     def __init__(self) -> None:
         self._millisecond = -1
         self._stamp = ""
-        self._random = b""
+        self._random = ""
         self._used = 0
 
     def new(self, prefix: str) -> str:
         now_ms = time.time_ns() // 1_000_000
         if now_ms != self._millisecond:
-            self._millisecond, self._stamp = now_ms, _base32(now_ms, 9)
-        return f"{prefix}_{self._stamp}{_base32(self._bits(), 16)}"
-
-    def _bits(self) -> int:
-        """From the system's generator, many at a time: asking it costs more than the rest of an id."""
+            self._millisecond, self._stamp = now_ms, _base32(now_ms, _STAMP_LENGTH)
         if self._used >= len(self._random):
-            self._random, self._used = os.urandom(_RANDOM_BYTES * _IDS_AT_A_TIME), 0
-        bits = int.from_bytes(self._random[self._used : self._used + _RANDOM_BYTES], "big")
-        self._used += _RANDOM_BYTES
-        return bits
+            # From the system's generator, many at a time: asking it costs more than the rest of an id.
+            self._random = os.urandom(_RANDOM_LENGTH * _IDS_AT_A_TIME).translate(_CHARACTERS).decode("ascii")
+            self._used = 0
+        start, self._used = self._used, self._used + _RANDOM_LENGTH
+        return f"{prefix}_{self._stamp}{self._random[start : self._used]}"
 
 
 def _base32(number: int, length: int) -> str:

@@ -14,6 +14,7 @@ from gateway.core.estimate import (
     Weight,
     counted_bound,
     delta_bound,
+    digest,
     token_factor,
 )
 
@@ -27,7 +28,11 @@ def prompt(messages: list[str], head: bytes = b"model and tools", *, padding: in
     data = packed(messages)
     constants = 3_000 * images
     return Prompt(
-        head, data, len(messages), Weight(len(data) + 50 + padding + constants, len(data) + constants, constants)
+        head,
+        data,
+        digest(data),
+        len(messages),
+        Weight(len(data) + 50 + padding + constants, len(data) + constants, constants),
     )
 
 

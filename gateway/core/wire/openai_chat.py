@@ -62,6 +62,9 @@ class ContentFacts(NamedTuple):
     file_parts: int
 
 
+NO_CONTENT_BUT_TEXT = ContentFacts(0, 0, 0, 0)
+
+
 class ChatFacts(NamedTuple):
     """What governance needs to know of a chat request; the body itself is passed on."""
 
@@ -101,7 +104,7 @@ def read_chat(body: Mapping[str, Any]) -> ChatFacts:
         choices=_integer(body, "n", 1, CHOICES_MAX) or 1,
         client_max_tokens=client_max,
         max_field=max_field,
-        tools=tuple(_tool_names(body)),
+        tools=tuple(_tool_names(body)) if "tools" in body or "functions" in body else (),
         service_tier=tier,
         content=_content(messages),
     )
@@ -256,12 +259,15 @@ def _include_usage(body: Mapping[str, Any]) -> bool:
 
 def _content(messages: list[Any]) -> ContentFacts:
     images = data_bytes = audio = files = 0
+    in_parts = []
     for message in messages:
-        if not isinstance(message, Mapping):
+        if not isinstance(message, dict):
             raise FieldRefused("messages", "every message must be an object")
-        parts = message.get("content")
-        if not isinstance(parts, list):
-            continue
+        if isinstance(parts := message.get("content"), list):
+            in_parts.append(parts)
+    if not in_parts:
+        return NO_CONTENT_BUT_TEXT
+    for parts in in_parts:
         for part in parts:
             kind = part.get("type") if isinstance(part, Mapping) else None
             if kind == "image_url":

@@ -57,7 +57,7 @@ class ChatMeter:
         choices = chunk.get("choices")
         if isinstance(choices, list):
             for choice in choices:
-                if isinstance(choice, Mapping):
+                if isinstance(choice, dict):
                     self._choice(choice)
         report = chunk.get("usage")
         if report is not None:
@@ -106,7 +106,7 @@ class ChatMeter:
         self._seen.add(number)
         if choice.get("finish_reason") is not None:
             self._ended.add(number)
-        if not isinstance(delta, Mapping):
+        if not isinstance(delta, dict):
             return
         content = False
         for text in _texts(delta):
@@ -169,7 +169,7 @@ def reply_messages(reply: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The messages of a whole reply, whatever else stands among its choices."""
     choices = reply.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, Mapping) and isinstance(message := choice.get("message"), Mapping):
+        if isinstance(choice, dict) and isinstance(message := choice.get("message"), dict):
             yield message
 
 
