@@ -4,7 +4,7 @@ Rules: a batch changes the map of open calls as it takes entries, and can take t
 not open is left out; what many entries do to one session or key is written once. Sums are the database's work.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -111,32 +111,13 @@ class Batch:
         self._journal: list[tuple[Any, ...]] = []
         self._held: list[tuple[Any, ...]] = []
         self._ended: list[tuple[Any, ...]] = []
+        self._moved: list[tuple[int, str]] = []
         self._raised: dict[int, str] = {}
         self._counted: list[int] = []
         self._sessions: dict[str, tuple[Any, ...]] = {}
         self._requests: dict[str, tuple[Any, ...]] = {}
         self._stops: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._sealed: list[tuple[Any, ...]] = []
-        self._adders: dict[type, Callable[[Any], None]] = {
-            HoldPlaced: self._place,
-            HoldRaised: self._raise,
-            CallSettled: self._settle,
-            CallVoided: self._void,
-            CallDenied: self._deny,
-            Refusals: self._refuse,
-            SessionChanged: self._change_session,
-            StopChanged: self._change_stop,
-            AdminChanged: self._administer,
-            KeySaved: self._save_key,
-            QuotaRequestChanged: self._change_request,
-            MetaSaved: self._remember,
-            OrphanSettled: self._settle_orphan,
-            NameErased: self._erase,
-            AlertRaised: self._raise_alert,
-            AlertCounted: self._count_alert,
-            DeliveryTried: self._deliver,
-            KeyUsed: self._use_key,
-        }
 
     @property
     def empty(self) -> bool:
@@ -145,7 +126,7 @@ class Batch:
     def add(self, entries: Iterable[Written]) -> None:
         """Raises TypeError or ValueError for entries that cannot be written at all."""
         for entry in entries:
-            self._adders[type(entry)](entry)
+            _ADDERS[type(entry)](self, entry)
         self.head = Head(self._seq, self._hash)
 
     def seal(self, segment: Segment, install_key: bytes) -> None:
@@ -187,6 +168,7 @@ class Batch:
             _json(self._held),
             _json(list(self._raised.items())),
             _json(self._ended),
+            _json(self._moved),
             _json(rows.get("denied")),
             _json(self._counted),
             _json(list(self._sessions.values())),
@@ -251,8 +233,9 @@ class Batch:
         attribution_id = self._record(self._pseudonyms.recorded(entry.attribution))
         doc = journal.settled(entry, attribution_id, self._pseudonyms, self._names)
         self._write(entry.at_us, journal.SETTLED, entry.call_id, doc)
-        head = (entry.at_us, attribution_id, entry.outcome, entry.estimated, entry.status)
-        self._post(call, head, entry.posted, entry.usage)
+        if attribution_id != call.attribution_id:
+            self._moved.append((call.seq, attribution_id))
+        self._post(call, (entry.at_us, entry.outcome, entry.estimated, entry.status), entry.posted, entry.usage)
 
     def _settle_orphan(self, entry: OrphanSettled) -> None:
         call = self._end(entry.call_id)
@@ -260,8 +243,7 @@ class Batch:
             return
         doc = {"attribution": call.attribution_id, "outcome": Outcome.ORPHAN, "estimated": Outcome.ORPHAN}
         self._write(entry.at_us, journal.SETTLED, entry.call_id, journal.text({**doc, "posted": entry.posted}))
-        head = (entry.at_us, call.attribution_id, Outcome.ORPHAN, Outcome.ORPHAN, None)
-        self._post(call, head, entry.posted, None)
+        self._post(call, (entry.at_us, Outcome.ORPHAN, Outcome.ORPHAN, None), entry.posted, None)
 
     def _post(self, call: OpenCall, head: tuple[Any, ...], posted: Amounts, usage: Usage | None) -> None:
         self._ended.append((call.seq, "settled", *head, *_sums_of(posted, usage)))
@@ -272,7 +254,7 @@ class Batch:
         if call is None:
             return
         self._write(entry.at_us, journal.VOIDED, entry.call_id, journal.voided(entry))
-        head = (entry.at_us, call.attribution_id, None, None, entry.status)
+        head = (entry.at_us, None, None, entry.status)
         self._ended.append((call.seq, "voided", *head, *_sums_of(_NO_AMOUNTS, None)))
 
     def _end(self, call_id: str) -> OpenCall | None:
@@ -368,6 +350,28 @@ class Batch:
     def _erase(self, entry: NameErased) -> None:
         doc = {"action": "name.erase", "actor": self._pseudonyms.hide(entry.actor, None, self._names)}
         self._write(entry.at_us, journal.ADMIN, entry.kind, journal.text({**doc, "detail": {"ids": entry.ids}}))
+
+
+_ADDERS: Mapping[type, Callable[[Batch, Any], None]] = {
+    HoldPlaced: Batch._place,
+    HoldRaised: Batch._raise,
+    CallSettled: Batch._settle,
+    CallVoided: Batch._void,
+    CallDenied: Batch._deny,
+    Refusals: Batch._refuse,
+    SessionChanged: Batch._change_session,
+    StopChanged: Batch._change_stop,
+    AdminChanged: Batch._administer,
+    KeySaved: Batch._save_key,
+    QuotaRequestChanged: Batch._change_request,
+    MetaSaved: Batch._remember,
+    OrphanSettled: Batch._settle_orphan,
+    NameErased: Batch._erase,
+    AlertRaised: Batch._raise_alert,
+    AlertCounted: Batch._count_alert,
+    DeliveryTried: Batch._deliver,
+    KeyUsed: Batch._use_key,
+}
 
 
 def _sums_of(posted: Amounts, usage: Usage | None) -> tuple[int, ...]:

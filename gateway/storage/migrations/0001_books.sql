@@ -310,33 +310,22 @@ CREATE VIEW counted_session_tree AS
 SELECT a.value AS ancestor_id, s.id AS session_id, a.key + 1 AS distance
 FROM sessions AS s CROSS JOIN json_each(CASE WHEN json_valid(s.ancestors) THEN s.ancestors ELSE '[]' END) AS a;
 
--- One row put in here is one batch. Every column but the first six is a JSON array of rows, or null.
-CREATE VIEW intake AS
+-- What most batches do not have. Apart, because each statement costs something even where it has nothing to do.
+CREATE VIEW intake_seldom AS
 SELECT
-    0 AS previous_seq, '' AS previous_hash, 0 AS seq, '' AS hash, '' AS mac, '' AS segment,
-    '' AS segments_opened, '' AS segments_sealed, '' AS journal, '' AS attributions, '' AS names, '' AS held, '' AS raised,
-    '' AS ended, '' AS denied, '' AS counted, '' AS sessions, '' AS session_opens, '' AS keys, '' AS meta,
-    '' AS alerts, '' AS alert_counts, '' AS deliveries, '' AS idempotency, '' AS quota_requests,
-    '' AS stops
+    '' AS segment, '' AS segments_opened, '' AS segments_sealed, '' AS attributions, '' AS names, '' AS denied,
+    '' AS sessions, '' AS session_opens, '' AS keys, '' AS meta, '' AS alerts, '' AS alert_counts, '' AS deliveries,
+    '' AS idempotency, '' AS quota_requests, '' AS stops
 WHERE FALSE;
 
-CREATE TRIGGER intake_is_booked INSTEAD OF INSERT ON intake
+CREATE TRIGGER intake_seldom_is_booked INSTEAD OF INSERT ON intake_seldom
 BEGIN
-    SELECT RAISE(ABORT, 'stale head')
-    WHERE NOT EXISTS (SELECT 1 FROM head WHERE seq = NEW.previous_seq AND hash = NEW.previous_hash);
-
     INSERT INTO segments (segment, node, epoch, first_seq, previous_hash)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(NEW.segments_opened);
 
     UPDATE segments SET last_seq = s.value ->> 1, last_hash = s.value ->> 2, seal = s.value ->> 3
     FROM json_each(NEW.segments_sealed) AS s
     WHERE segments.segment = s.value ->> 0;
-
-    INSERT INTO journal (seq, segment, at_us, kind, subject, doc, hash)
-    SELECT value ->> 0, NEW.segment, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
-    FROM json_each(NEW.journal);
-
-    UPDATE head SET seq = NEW.seq, hash = NEW.hash, mac = NEW.mac WHERE one = 1;
 
     INSERT INTO attributions (id, doc)
     SELECT value ->> 0, value ->> 1 FROM json_each(NEW.attributions) WHERE TRUE
@@ -352,107 +341,9 @@ BEGIN
     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(NEW.names) WHERE TRUE
     ON CONFLICT DO UPDATE SET name = excluded.name;
 
-    INSERT INTO calls (seq, call_id, started_at_us, session_id, attribution_id, kind, state, would_deny)
-    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'held', value ->> 6
-    FROM json_each(NEW.held);
-
     INSERT INTO calls (seq, call_id, started_at_us, session_id, attribution_id, kind, state, outcome, denied)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'denied', value ->> 6, value ->> 7
     FROM json_each(NEW.denied);
-
-    UPDATE calls SET raised = r.value ->> 1
-    FROM json_each(NEW.raised) AS r
-    WHERE calls.seq = r.value ->> 0;
-
-    UPDATE calls
-    SET
-        state = e.value ->> 1, ended_at_us = e.value ->> 2, attribution_id = e.value ->> 3, outcome = e.value ->> 4,
-        estimated = e.value ->> 5, status = e.value ->> 6, input_tokens = e.value ->> 7,
-        cached_input_tokens = e.value ->> 8, output_tokens = e.value ->> 9, usd_micros = e.value ->> 10,
-        requests = e.value ->> 11, tool_calls = e.value ->> 12, cache_write_tokens = e.value ->> 13,
-        reasoning_tokens = e.value ->> 14
-    FROM json_each(NEW.ended) AS e
-    WHERE calls.seq = e.value ->> 0;
-
-    -- Sums are taken from the rows just written, so that they cannot differ from them.
-    INSERT INTO rollups (
-        attribution_id, grain_s, bucket_us, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
-        cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
-    )
-    SELECT
-        c.attribution_id, 900, c.started_at_us / 900000000 * 900000000,
-        sum(c.state = 'settled'), sum(c.denied), sum(c.would_deny), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
-        sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
-        sum(c.cache_write_tokens), sum(c.reasoning_tokens)
-    FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
-    GROUP BY 1, 3
-    ON CONFLICT DO UPDATE SET
-        calls = calls + excluded.calls,
-        denied = denied + excluded.denied,
-        would_deny = would_deny + excluded.would_deny,
-        estimated_calls = estimated_calls + excluded.estimated_calls,
-        sessions_opened = sessions_opened + excluded.sessions_opened,
-        input_tokens = input_tokens + excluded.input_tokens,
-        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
-        output_tokens = output_tokens + excluded.output_tokens,
-        usd_micros = usd_micros + excluded.usd_micros,
-        requests = requests + excluded.requests,
-        tool_calls = tool_calls + excluded.tool_calls,
-        cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
-        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
-
-    INSERT INTO rollups (
-        attribution_id, grain_s, bucket_us, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
-        cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
-    )
-    SELECT
-        c.attribution_id, 86400, c.started_at_us / 86400000000 * 86400000000,
-        sum(c.state = 'settled'), sum(c.denied), sum(c.would_deny), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
-        sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
-        sum(c.cache_write_tokens), sum(c.reasoning_tokens)
-    FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
-    GROUP BY 1, 3
-    ON CONFLICT DO UPDATE SET
-        calls = calls + excluded.calls,
-        denied = denied + excluded.denied,
-        would_deny = would_deny + excluded.would_deny,
-        estimated_calls = estimated_calls + excluded.estimated_calls,
-        sessions_opened = sessions_opened + excluded.sessions_opened,
-        input_tokens = input_tokens + excluded.input_tokens,
-        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
-        output_tokens = output_tokens + excluded.output_tokens,
-        usd_micros = usd_micros + excluded.usd_micros,
-        requests = requests + excluded.requests,
-        tool_calls = tool_calls + excluded.tool_calls,
-        cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
-        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
-
-    INSERT INTO session_rollups (
-        session_id, attribution_id, last_at_us, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
-        cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
-    )
-    SELECT
-        c.session_id, c.attribution_id, max(coalesce(c.ended_at_us, c.started_at_us)),
-        sum(c.state = 'settled'), sum(c.denied), sum(c.would_deny), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
-        sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
-        sum(c.cache_write_tokens), sum(c.reasoning_tokens)
-    FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
-    GROUP BY 1, 2
-    ON CONFLICT DO UPDATE SET
-        last_at_us = max(last_at_us, excluded.last_at_us),
-        calls = calls + excluded.calls,
-        denied = denied + excluded.denied,
-        would_deny = would_deny + excluded.would_deny,
-        estimated_calls = estimated_calls + excluded.estimated_calls,
-        sessions_opened = sessions_opened + excluded.sessions_opened,
-        input_tokens = input_tokens + excluded.input_tokens,
-        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
-        output_tokens = output_tokens + excluded.output_tokens,
-        usd_micros = usd_micros + excluded.usd_micros,
-        requests = requests + excluded.requests,
-        tool_calls = tool_calls + excluded.tool_calls,
-        cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
-        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
 
     INSERT INTO sessions (
         id, key_id, mark_kind, client, agent_part, state, opened_at_us, run_started_us, last_active_us, reason,
@@ -541,6 +432,149 @@ BEGIN
     SET state = d.value ->> 2, attempts = d.value ->> 3, due_us = d.value ->> 4, error = d.value ->> 5
     FROM json_each(NEW.deliveries) AS d
     WHERE deliveries.alert_id = d.value ->> 0 AND deliveries.channel = d.value ->> 1;
+END;
+
+-- One row put in here is one batch. Every column but the first six is a JSON array of rows, or null.
+CREATE VIEW intake AS
+SELECT
+    0 AS previous_seq, '' AS previous_hash, 0 AS seq, '' AS hash, '' AS mac, '' AS segment,
+    '' AS segments_opened, '' AS segments_sealed, '' AS journal, '' AS attributions, '' AS names, '' AS held, '' AS raised,
+    '' AS ended, '' AS moved, '' AS denied, '' AS counted, '' AS sessions, '' AS session_opens, '' AS keys, '' AS meta,
+    '' AS alerts, '' AS alert_counts, '' AS deliveries, '' AS idempotency, '' AS quota_requests,
+    '' AS stops
+WHERE FALSE;
+
+CREATE TRIGGER intake_is_booked INSTEAD OF INSERT ON intake
+BEGIN
+    SELECT RAISE(ABORT, 'stale head')
+    WHERE NOT EXISTS (SELECT 1 FROM head WHERE seq = NEW.previous_seq AND hash = NEW.previous_hash);
+
+    INSERT INTO journal (seq, segment, at_us, kind, subject, doc, hash)
+    SELECT value ->> 0, NEW.segment, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+    FROM json_each(NEW.journal);
+
+    UPDATE head SET seq = NEW.seq, hash = NEW.hash, mac = NEW.mac WHERE one = 1;
+
+    INSERT INTO intake_seldom
+    SELECT
+        NEW.segment, NEW.segments_opened, NEW.segments_sealed, NEW.attributions, NEW.names, NEW.denied, NEW.sessions,
+        NEW.session_opens, NEW.keys, NEW.meta, NEW.alerts, NEW.alert_counts, NEW.deliveries, NEW.idempotency,
+        NEW.quota_requests, NEW.stops
+    WHERE coalesce(
+        NEW.segments_opened, NEW.segments_sealed, NEW.attributions, NEW.names, NEW.denied, NEW.sessions,
+        NEW.session_opens, NEW.keys, NEW.meta, NEW.alerts, NEW.alert_counts, NEW.deliveries, NEW.idempotency,
+        NEW.quota_requests, NEW.stops
+    ) IS NOT NULL;
+
+    INSERT INTO calls (seq, call_id, started_at_us, session_id, attribution_id, kind, state, would_deny)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'held', value ->> 6
+    FROM json_each(NEW.held);
+
+    -- Upserts, because an UPDATE FROM builds a table first. The row is always there; if it were not, `''` would be refused
+    -- as an attribution.
+    INSERT INTO calls (seq, call_id, started_at_us, session_id, attribution_id, kind, state, raised)
+    SELECT value ->> 0, '', 0, '', '', '', 'held', value ->> 1 FROM json_each(NEW.raised) WHERE TRUE
+    ON CONFLICT DO UPDATE SET raised = excluded.raised;
+
+    INSERT INTO calls (
+        seq, call_id, started_at_us, session_id, attribution_id, kind, state, ended_at_us, outcome, estimated, status,
+        input_tokens, cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens,
+        reasoning_tokens
+    )
+    SELECT
+        value ->> 0, '', 0, '', '', '', value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+        value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13
+    FROM json_each(NEW.ended) WHERE TRUE
+    ON CONFLICT DO UPDATE SET
+        state = excluded.state, ended_at_us = excluded.ended_at_us, outcome = excluded.outcome,
+        estimated = excluded.estimated, status = excluded.status, input_tokens = excluded.input_tokens,
+        cached_input_tokens = excluded.cached_input_tokens, output_tokens = excluded.output_tokens,
+        usd_micros = excluded.usd_micros, requests = excluded.requests, tool_calls = excluded.tool_calls,
+        cache_write_tokens = excluded.cache_write_tokens, reasoning_tokens = excluded.reasoning_tokens;
+
+    INSERT INTO calls (seq, call_id, started_at_us, session_id, attribution_id, kind, state)
+    SELECT value ->> 0, '', 0, '', value ->> 1, '', 'held' FROM json_each(NEW.moved) WHERE TRUE
+    ON CONFLICT DO UPDATE SET attribution_id = excluded.attribution_id;
+
+    -- Sums are taken from the rows just written, so that they cannot differ from them.
+    INSERT INTO rollups (
+        attribution_id, grain_s, bucket_us, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
+        cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
+    )
+    SELECT
+        c.attribution_id, 900, c.started_at_us / 900000000 * 900000000,
+        sum(c.state = 'settled'), sum(c.denied), sum(c.would_deny), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
+        sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
+        sum(c.cache_write_tokens), sum(c.reasoning_tokens)
+    FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
+    GROUP BY 1, 3
+    ON CONFLICT DO UPDATE SET
+        calls = calls + excluded.calls,
+        denied = denied + excluded.denied,
+        would_deny = would_deny + excluded.would_deny,
+        estimated_calls = estimated_calls + excluded.estimated_calls,
+        sessions_opened = sessions_opened + excluded.sessions_opened,
+        input_tokens = input_tokens + excluded.input_tokens,
+        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        usd_micros = usd_micros + excluded.usd_micros,
+        requests = requests + excluded.requests,
+        tool_calls = tool_calls + excluded.tool_calls,
+        cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
+
+    INSERT INTO rollups (
+        attribution_id, grain_s, bucket_us, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
+        cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
+    )
+    SELECT
+        c.attribution_id, 86400, c.started_at_us / 86400000000 * 86400000000,
+        sum(c.state = 'settled'), sum(c.denied), sum(c.would_deny), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
+        sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
+        sum(c.cache_write_tokens), sum(c.reasoning_tokens)
+    FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
+    GROUP BY 1, 3
+    ON CONFLICT DO UPDATE SET
+        calls = calls + excluded.calls,
+        denied = denied + excluded.denied,
+        would_deny = would_deny + excluded.would_deny,
+        estimated_calls = estimated_calls + excluded.estimated_calls,
+        sessions_opened = sessions_opened + excluded.sessions_opened,
+        input_tokens = input_tokens + excluded.input_tokens,
+        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        usd_micros = usd_micros + excluded.usd_micros,
+        requests = requests + excluded.requests,
+        tool_calls = tool_calls + excluded.tool_calls,
+        cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
+
+    INSERT INTO session_rollups (
+        session_id, attribution_id, last_at_us, calls, denied, would_deny, estimated_calls, sessions_opened, input_tokens,
+        cached_input_tokens, output_tokens, usd_micros, requests, tool_calls, cache_write_tokens, reasoning_tokens
+    )
+    SELECT
+        c.session_id, c.attribution_id, max(coalesce(c.ended_at_us, c.started_at_us)),
+        sum(c.state = 'settled'), sum(c.denied), sum(c.would_deny), sum(c.estimated IS NOT NULL), 0, sum(c.input_tokens),
+        sum(c.cached_input_tokens), sum(c.output_tokens), sum(c.usd_micros), sum(c.requests), sum(c.tool_calls),
+        sum(c.cache_write_tokens), sum(c.reasoning_tokens)
+    FROM json_each(NEW.counted) AS n CROSS JOIN calls AS c ON c.seq = n.value
+    GROUP BY 1, 2
+    ON CONFLICT DO UPDATE SET
+        last_at_us = max(last_at_us, excluded.last_at_us),
+        calls = calls + excluded.calls,
+        denied = denied + excluded.denied,
+        would_deny = would_deny + excluded.would_deny,
+        estimated_calls = estimated_calls + excluded.estimated_calls,
+        sessions_opened = sessions_opened + excluded.sessions_opened,
+        input_tokens = input_tokens + excluded.input_tokens,
+        cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        usd_micros = usd_micros + excluded.usd_micros,
+        requests = requests + excluded.requests,
+        tool_calls = tool_calls + excluded.tool_calls,
+        cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+        reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens;
 END;
 
 INSERT INTO head (one, seq, hash, mac) VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000', '');
