@@ -11,12 +11,13 @@ from gateway.core.denial import TRANSIENT, Code, Denial, LimitFacts, amount_show
 from gateway.core.ledger import Amounts
 from gateway.core.limit import UNITS, Limit, Unit
 from gateway.core.sizing import Draw
+from gateway.core.value import value
 
 TRANSIENT_WITHIN_S = 60.0
 _ASK = "ask for more with quota_request (MCP, or POST /api/v1/me/requests)"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ask:
     """What a call wants to hold. `sessions` = 1 if it opens a session."""
 

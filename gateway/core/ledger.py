@@ -17,6 +17,7 @@ from gateway.core.quota_request import QuotaRequest
 from gateway.core.session import Session
 from gateway.core.stop import Stop
 from gateway.core.usage import Usage
+from gateway.core.value import value
 
 
 class CallState(StrEnum):
@@ -34,7 +35,7 @@ ENDINGS: Mapping[CallState, frozenset[CallState]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Amounts:
     """What one call moves on the counters. Input and output in the inclusive convention of `Usage`."""
 
@@ -56,7 +57,7 @@ class Amounts:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HoldPlaced:
     """A call was allowed and its upper bound is held. Durable before anything leaves for the upstream.
 
@@ -108,7 +109,7 @@ class Outcome(StrEnum):
     ORPHAN = "orphan"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CallSettled:
     """What a call really cost. `estimated` names the rule when it is not the provider's own report (None = reported).
 
@@ -136,7 +137,7 @@ class CallSettled:
     denial: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CallVoided:
     """Nothing was charged: the hold is given back (connection refused, upstream error without usage)."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gateway.core.money import PICOS_PER_MICRO, picos_to_micros
 from gateway.core.usage import Usage
+from gateway.core.value import value
 
 _HALF_A_MICRO_PICOS = PICOS_PER_MICRO // 2
 
@@ -102,7 +103,7 @@ class Rates:
         return [self.standard, *(self.schedule(name) for name in service_tiers)]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CostLine:
     """One meter of a call. `quantity` is in tokens, or 1 for a fee; `rate_picos` is per unit of it."""
 
@@ -112,7 +113,7 @@ class CostLine:
     cost_usd_micros: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cost:
     """The lines of a call in a fixed order, without those of quantity 0."""
 

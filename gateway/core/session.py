@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.core.limit import Unit
+from gateway.core.value import value
 
 ID_LENGTH_MAX = 128
 CLIENT_ID_LIFE_US = 30 * 24 * 3600 * 1_000_000
@@ -53,7 +54,7 @@ class SessionRules:
     depth_max: int = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SessionMark:
     """How a call named its session. `kind`: header, claude-code, codex, opencode, child (then `client_id` is its token,
     which is never kept), or implicit (then no `client_id`)."""
@@ -84,7 +85,7 @@ Lineage = tuple[Place, ...]
 """A child, its parent, and so on to the root. Empty for a session that has no parent."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Session:
     """A session as the books know it; `reason` says why it is paused or stopped. Wall time is from `run_started_us`,
     which a return after idling sets anew: a session that a person resumes next day is a new run with the old spend.

@@ -64,12 +64,12 @@ def size_output(ask: OutputAsk, rooms: tuple[Room, ...]) -> Size | None:
     """The hold for a call's output, None if what is left is useless (refuse; `least_tokens` says what would do)."""
     full = ask.cap_tokens * ask.choices
     # A limit of which the call asks nothing does not bind it, even when an overrun left less than nothing there.
-    rooms = tuple([room for room in rooms if amount_asked(room.draw, ask, full)])
-    if not rooms:
+    binding = [(room, asked) for room in rooms if (asked := amount_asked(room.draw, ask, full))]
+    if not binding:
         return Size(full, None, 0, full)
-    room = min(output_room(r, ask) for r in rooms)
-    if all(_ample(r, ask, full) for r in rooms):
+    if all(asked * AMPLE_DIVISOR <= room.left for room, asked in binding):
         return Size(full, _injected(ask, ask.cap_tokens), 0, full)
+    room = min(output_room(r, ask) for r, _ in binding)
     if room < least_tokens(ask):
         return None
     ceiling = min(full, room)
@@ -119,10 +119,6 @@ def amount_asked(draw: Draw, ask: OutputAsk, output_tokens: int) -> int:
 def money_for(tokens: int, pico_usd: int) -> int:
     """Micro-USD of tokens at a rate, rounded up: a bound."""
     return picos_to_micros_up(tokens * pico_usd)
-
-
-def _ample(room: Room, ask: OutputAsk, full: int) -> bool:
-    return amount_asked(room.draw, ask, full) * AMPLE_DIVISOR <= room.left
 
 
 def _injected(ask: OutputAsk, per_choice: int) -> int | None:

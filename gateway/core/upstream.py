@@ -7,6 +7,8 @@ us down. The HTTP adapters translate their client's exceptions into these; nothi
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.core.value import value
+
 
 class Phase(StrEnum):
     """The part of an exchange that a timeout or a break happened in."""
@@ -27,7 +29,7 @@ class Timeouts:
     total_s: float = 1800.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UpstreamRequest:
     """One HTTP request to a provider. Header names are lower case; the body is sent as it is."""
 

@@ -6,7 +6,9 @@ Rule: a report is believed or refused, never repaired downward. An explicit zero
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
+
+from gateway.core.value import value
 
 # No model takes or gives a billion tokens in one call; a larger figure is a fault that must not reach a counter.
 TOKENS_MAX = 10**9
@@ -16,7 +18,7 @@ class UsageInvalid(ValueError):
     """A report that cannot be true: negative, not an integer, absurdly large. The message holds no content."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Usage:
     """What one call used, in tokens. `estimated` says how a figure came about that no provider reported.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gateway.core.denial import amount_shown, time_shown
 from gateway.core.hold import CounterView, Hold
 from gateway.core.money import format_usd
+from gateway.core.value import value
 from gateway.pipeline.observed import words
 from gateway.pipeline.plane import Plane
 
@@ -16,7 +17,7 @@ class ClientLeft(Exception):
     """The client went away before there was anything to answer: nobody is there to hear it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Whole:
     status: int
     headers: Headers

@@ -159,7 +159,7 @@ def books_unavailable() -> Denial:
 def _rates(plane: Plane, ask: ModelAsk) -> tuple[PricedRates, ...]:
     now_us = plane.clock.now_us()
     found = [plane.prices.rates_for(ask.model.alias, d, now_us) for d in ask.model.deployments]
-    known = tuple(r for r in found if r is not None)
+    known = tuple([r for r in found if r is not None])
     if len(known) < len(found):
         text = (
             f"Model '{ask.model.alias}' has no price here, so its cost cannot be held. An administrator must set one."
@@ -280,15 +280,12 @@ def _output_ask(
 ) -> OutputAsk:
     model, rules = ask.model, plane.catalog.estimates
     declared = model.output_tokens_max or OUTPUT_TOKENS_ASSUMED
-    cap = (
-        0
-        if not ask.produces_output
-        else declared
-        if ask.client_max_tokens is None
-        else min(ask.client_max_tokens, declared)
-    )
-    if ask.client_max_tokens is not None and model.output_tokens_max is None and ask.produces_output:
-        cap = ask.client_max_tokens
+    if not ask.produces_output:
+        cap = 0
+    elif ask.client_max_tokens is None:
+        cap = declared
+    else:
+        cap = ask.client_max_tokens if model.output_tokens_max is None else min(ask.client_max_tokens, declared)
     return OutputAsk(
         prompt_tokens=prompt_tokens,
         prompt_usd_micros=max([r.prompt_bound(prompt_tokens, ask.service_tiers) for r in rates]),

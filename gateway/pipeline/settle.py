@@ -62,7 +62,7 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
             outcome=ended.outcome,
             usage=usage,
             posted=posted,
-            meters=tuple((line.meter, line.quantity, line.cost_usd_micros) for line in charged.lines),
+            meters=tuple([(line.meter, line.quantity, line.cost_usd_micros) for line in charged.lines]),
             estimated=estimated,
             overrun=over,
             price_source=priced.rates.source,
@@ -124,13 +124,17 @@ def void_model(plane: Plane, reserved: Reserved, reason: str, status: int) -> No
 def _overrun(plane: Plane, reserved: Reserved, posted: Amounts, now_us: int) -> Amounts | None:
     """What was posted beyond the hold (rule 1); an operator is told."""
     held = reserved.hold.ask.amounts
+    if (
+        posted.input_tokens <= held.input_tokens
+        and posted.output_tokens <= held.output_tokens
+        and posted.usd_micros <= held.usd_micros
+    ):
+        return None
     over = Amounts(
         max(0, posted.input_tokens - held.input_tokens),
         max(0, posted.output_tokens - held.output_tokens),
         0,
         max(0, posted.usd_micros - held.usd_micros),
     )
-    if not (over.input_tokens or over.output_tokens or over.usd_micros):
-        return None
     plane.alerts.post(overrun_alert(over, posted, reserved.attribution, reserved.call_id, now_us))
     return over

@@ -31,16 +31,22 @@ class DeploymentPrices:
         self._providers = {name: (p.kind, p.url) for name, p in settings.providers.items()}
         estimate = settings.prices.unknown.estimate
         self._unknown = None if estimate is None else PricedRates(_flat(estimate, "estimate"), stated=True)
-        self._kept: dict[tuple[str, Deployment], PricedRates] = {}
+        # What held in this second, by model and deployment: prices change at whole seconds.
+        self._recent: dict[tuple[str, str, str], tuple[int, PricedRates | None]] = {}
 
     def rates_for(self, model: str, deployment: Deployment, at_us: int) -> PricedRates | None:
         """None = unknown and to be denied."""
+        at, second = (model, deployment.provider, deployment.upstream_model), at_us // _SECOND_US
+        recent = self._recent.get(at)
+        if recent is not None and recent[0] == second:
+            return recent[1]
         rates = self._rates(model, deployment, at_us)
+        kept = None if recent is None else recent[1]
         if rates is None:
-            return self._unknown
-        kept = self._kept.get((model, deployment))
-        if kept is None or kept.rates is not rates:
-            kept = self._kept[model, deployment] = PricedRates(rates)
+            kept = self._unknown
+        elif kept is None or kept.rates is not rates:
+            kept = PricedRates(rates)
+        self._recent[at] = second, kept
         return kept
 
     def _rates(self, model: str, deployment: Deployment, at_us: int) -> Rates | None:

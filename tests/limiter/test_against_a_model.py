@@ -7,7 +7,7 @@ each admission, and on what each counter says.
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hypothesis import settings
@@ -410,7 +410,7 @@ class AgainstAModel(RuleBasedStateMachine):
     @staticmethod
     def _pairs(call: Call, more: Amounts) -> list[tuple[int, int]]:
         had = call.held.amounts
-        return [(getattr(had, name), getattr(more, name)) for name in Amounts.__slots__]
+        return [(getattr(had, name), getattr(more, name)) for name in [each.name for each in fields(had)]]
 
     async def _loaded(self, call: Call) -> bool:
         try:
