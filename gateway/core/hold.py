@@ -10,6 +10,7 @@ from gateway.core.budget import Ask, Shortfall
 from gateway.core.limit import NOTHING, Limit
 from gateway.core.reserved import Part
 from gateway.core.sizing import Draw
+from gateway.core.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class PartView:
     kept: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CounterView:
     """One live counter as `limits list` shows it. Amounts in the limit's unit; `granted` is part of `limit`. As a call
     sees it, what is kept for others is not in `limit` but in `kept`."""
@@ -85,7 +86,7 @@ class CounterView:
         return max(0, self.limit - self.spent - self.held)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Summary:
     """What the headers of a reply say: the counter that binds first, those of requests and of tokens, and (name, per
     cent) of those that reached a mark of their `alert_at`."""

@@ -1,5 +1,6 @@
 """What counters say: why an ask does not fit on one, and how one is shown."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 from gateway.core.alert_threshold import Reached, mark_reached, period_start
@@ -44,10 +45,10 @@ def shortfall(b: Binding, counter: Counter, asked: int, now_us: int, keeps: Kept
 
 def rooms(places: Places, counters: Mapping[CounterKey, Counter], now_us: int) -> tuple[Room, ...]:
     """What the hard limits on tokens and money leave for a call: the tightest of each kind of draw."""
-    tightest = [NEVER_US] * len(Draw)
+    tightest = [NEVER_US] * len(DRAWN)
     for b, counter in places:
         if b.draw is not None and b.hard:
-            left = b.amount - counter.spent(now_us) - counter.held
+            left = counter.left(b.amount, now_us)
             if b.parts:
                 left -= kept_from(b, counter, counters, now_us).now
             tightest[b.draw] = min(tightest[b.draw], left)
@@ -65,7 +66,7 @@ def shortfalls(
     found = []
     for b, counter in places:
         asked = amounts[b.index] if b.hard else softly[b.index]
-        if asked:
+        if asked and (b.parts or not counter.fits(asked, b.amount, now_us)):
             keeps = kept_from(b, counter, counters, now_us) if b.parts else NOTHING_KEPT
             if (short := shortfall(b, counter, asked, now_us, keeps)) is not None:
                 found.append(short)
@@ -90,15 +91,15 @@ def view(b: Binding, counter: Counter, now_us: int, keeps: Kept = NOTHING_KEPT) 
     return CounterView(
         limit.name,
         b.scope,
-        limit.unit.value,
+        limit.unit,
         b.amount - keeps.posted_alone,
         counter.spent(now_us),
         counter.held - (keeps.posted_alone - keeps.now),
         limit.window.text,
         None if counter.end_us >= NEVER_US else counter.end_us,
         b.granted,
-        limit.action.value,
-        limit.mode.value,
+        limit.action,
+        limit.mode,
         keeps.posted_alone,
     )
 
@@ -156,30 +157,31 @@ def _part_view(
 def summary(places: Places, amounts: tuple[int, ...], counters: Mapping[CounterKey, Counter], now_us: int) -> Summary:
     """What a reply says of its limits: what binds first, the first of requests and of tokens, marks reached."""
     first = requests = tokens = None
-    least = float("inf")
+    least = math.inf
     reached: tuple[tuple[str, int], ...] = ()
     for b, counter in places:
         asked = amounts[b.index]
-        if not asked or b.limit.part_of:
+        limit = b.limit
+        if not asked or limit.part_of:
             continue
         spent = counter.spent(now_us)
         left = b.amount - spent - counter.held
         if b.parts:
             left -= kept_from(b, counter, counters, now_us).now
         share = left / asked
-        if share < least and b.limit.mode is not Mode.OBSERVE:
+        if share < least and limit.mode is not Mode.OBSERVE:
             first, least = (b, counter), share
-        if b.limit.alert_at and spent * 100 >= b.limit.alert_at[0] * b.amount > 0:
-            reached = (*reached, (b.limit.name, spent * 100 // b.amount))
-        if requests is None and b.limit.unit is Unit.REQUESTS:
+        if limit.alert_at and spent * 100 >= limit.alert_at[0] * b.amount > 0:
+            reached = (*reached, (limit.name, spent * 100 // b.amount))
+        if requests is None and limit.unit is Unit.REQUESTS:
             requests = (b, counter)
-        elif tokens is None and b.limit.unit in TOKEN_UNITS:
+        elif tokens is None and limit.unit in TOKEN_UNITS:
             tokens = (b, counter)
-
-    def seen(place: tuple[Binding, Counter] | None) -> CounterView | None:
-        return None if place is None else view(*place, now_us, kept_from(*place, counters, now_us))
-
-    return Summary(seen(first), seen(requests), seen(tokens), reached)
+    seen = [
+        None if place is None else view(*place, now_us, kept_from(*place, counters, now_us))
+        for place in (first, requests, tokens)
+    ]
+    return Summary(seen[0], seen[1], seen[2], reached)
 
 
 def spare(counters: Mapping[tuple[str, str], Counter], now_us: int, idle_us: int, most: int) -> list[tuple[str, str]]:
