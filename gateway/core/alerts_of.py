@@ -74,6 +74,7 @@ def loop_alert(denial: Denial, state: SessionState, attribution: Attribution, se
         "team": attribution.value("team"),
         "model": attribution.value("model"),
         "tool": attribution.value("tool"),
+        **(denial.loop or {}),
     }
     return Alert(AlertKind.LOOP, Severity.WARNING, f"session:{session_id}", text, at_us, _known(facts), "", attribution)
 

@@ -167,18 +167,19 @@ def _slow_down(verdict: Verdict) -> Denial:
 
 
 def _tell(plane: Plane, live: LiveSession, verdict: Verdict, attribution: Attribution) -> None:
-    """An audit row, queued; what pauses or stops a session is written with that. An alert for what interferes."""
+    """An audit row, queued, and an alert for what interferes. What pauses or stops a session is written and told with
+    the refusal."""
     action, now_us = verdict.answer.action, plane.clock.now_us()
-    if action not in (LoopAction.PAUSE, LoopAction.STOP):
-        plane.books.post(AdminChanged(now_us, ACTOR, f"loop.{action.value}", live.id, verdict.figures()))
+    if action in (LoopAction.PAUSE, LoopAction.STOP):
+        return
+    plane.books.post(AdminChanged(now_us, ACTOR, f"loop.{action.value}", live.id, verdict.figures()))
     if action in (LoopAction.NOTE, LoopAction.WARN):
         return
-    severity = Severity.CRITICAL if action in (LoopAction.PAUSE, LoopAction.STOP) else Severity.WARNING
     text = f"Session {live.id} {verdict.words()}: {action.value}."
     plane.alerts.post(
         Alert(
             AlertKind.LOOP,
-            severity,
+            Severity.WARNING,
             f"session:{live.id}",
             text,
             now_us,

@@ -92,7 +92,7 @@ def test_a_mail_has_one_line_for_its_subject() -> None:
 @given(st.integers(1, 200), st.floats(0, 1, exclude_max=True))
 def test_waits_double_up_to_half_an_hour_half_of_it_left_to_chance(attempts: int, chance: float) -> None:
     longest = min(LONGEST_WAIT_S, 2.0 * 2.0 ** (attempts - 1))
-    assert longest / 2 <= retry_wait_s(attempts, chance) < longest
+    assert longest / 2 <= retry_wait_s(attempts, chance) <= longest
 
 
 WAITING = Delivery("webhook", DeliveryState.WAITING, 0, 100)
