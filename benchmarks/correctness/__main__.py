@@ -7,10 +7,12 @@ every benchmark has a time in which it must be done. Exit code 1 = a promise did
 import argparse
 import asyncio
 import json
+import re
 import signal
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +25,7 @@ from benchmarks.run import RESULTS
 from tests.support.fixtures import UpstreamProcess
 
 DOCUMENT = ROOT / "docs" / "promises.md"
+ROW = re.compile(r"^\| (\w+) \| .+ \| (?:held|\*\*broken\*\*) \| .+ \|$", re.MULTILINE)
 
 
 class OutOfTime(Exception):
@@ -51,7 +54,8 @@ def main(arguments: list[str]) -> int:
     for name, why in ELSEWHERE:
         print(f"{name:<4} {why}")
     if options.write:
-        write_between_markers(DOCUMENT, _table(found, started, small=options.small))
+        day = f"{started[:4]}-{started[4:6]}-{started[6:8]}"
+        write_between_markers(DOCUMENT, table(DOCUMENT.read_text(), found, day, small=options.small))
     return 0 if all(report.passed for report in found.values()) else 1
 
 
@@ -87,15 +91,15 @@ def _out_of_time(number: int, frame: FrameType | None) -> None:
     raise OutOfTime("it did not end in its time")
 
 
-def _table(found: dict[Bench, Report], started: str, *, small: bool) -> str:
-    day = f"{started[:4]}-{started[4:6]}-{started[6:8]}"
-    rows = [
-        f"| {bench.name} | {bench.title} | {report.figure} | {'held' if report.passed else '**broken**'} |"
-        for bench, report in found.items()
-    ]
-    rows += [f"| {name} | {why} | | not run |" for name, why in ELSEWHERE]
-    size = "small sizes" if small else "full sizes"
-    return "\n".join([f"Measured on {day}, {size}.", "", "| | benchmark | figure | |", "|---|---|---|---|", *rows])
+def table(page: str, found: Mapping[Bench, Report], day: str, *, small: bool) -> str:
+    """The table of the page with the rows of what was run now; the others stay as they were."""
+    rows = {match[1]: match[0] for match in ROW.finditer(page)}
+    for bench, report in found.items():
+        verdict, size = "held" if report.passed else "**broken**", "small" if small else "full"
+        rows[bench.name] = f"| {bench.name} | {bench.title} | {report.figure} | {verdict} | {day}, {size} |"
+    lines = [rows.get(bench.name, f"| {bench.name} | {bench.title} | | not run | |") for bench in BENCHES]
+    lines += [f"| {name} | {why} | | not run | |" for name, why in ELSEWHERE]
+    return "\n".join(["| | benchmark | figure | | date, size |", "|---|---|---|---|---|", *lines])
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

@@ -15,7 +15,7 @@ STEPS_MIN = 20_000
 
 async def run(site: Site) -> Report:
     """The steps are taken in a thread, as each has an event loop of its own."""
-    examples = site.size(400, 5)
+    examples = site.size(300, 5)
     LedgerAndLimits.steps = 0
     chosen = settings(
         max_examples=examples,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.correctness.__main__ import main, run_bench
+from benchmarks.correctness.__main__ import main, run_bench, table
 from benchmarks.correctness.benches import BENCHES, Bench
 from benchmarks.correctness.explained import figures
 from benchmarks.correctness.report import Report, differing, joined
@@ -60,3 +60,15 @@ def test_no_trick_is_played_twice() -> None:
 def test_they_say_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "C99"]) == 2
     assert ", ".join(bench.name for bench in BENCHES) in capsys.readouterr().err
+
+
+def test_the_table_keeps_what_was_not_run_again() -> None:
+    first, second = BENCHES[:2]
+    good, bad = Report("1 of 1", (), {}), Report("0 of 1", ("it broke",), {})
+    page = table("", {first: good, second: bad}, "day 1", small=True)
+    assert f"| {first.name} | {first.title} | 1 of 1 | held | day 1, small |" in page
+    assert "| 0 of 1 | **broken** | day 1, small |" in page
+    again = table(page, {second: good}, "day 2", small=False)
+    assert f"| {first.name} | {first.title} | 1 of 1 | held | day 1, small |" in again
+    assert "**broken**" not in again
+    assert "day 2, full" in again
