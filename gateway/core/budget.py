@@ -5,7 +5,7 @@ fits what is posted alone on every limit; what binds first is the smallest remai
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.core.denial import TRANSIENT, Code, Denial, LimitFacts, amount_shown, time_shown
 from gateway.core.ledger import Amounts
@@ -24,6 +24,24 @@ class Ask:
     amounts: Amounts
     sessions: int = 0
     concurrent: int = 1
+    by_unit: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        amounts = self.amounts
+        tokens = amounts.input_tokens + amounts.output_tokens
+        by_unit = (
+            tokens,
+            tokens - amounts.cached_input_tokens,
+            amounts.input_tokens,
+            amounts.output_tokens,
+            amounts.usd_micros,
+            amounts.requests,
+            amounts.tool_calls,
+            self.concurrent,
+            self.sessions,
+            0,
+        )
+        object.__setattr__(self, "by_unit", by_unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +82,7 @@ class Shortfall:
 
 def amounts_by_unit(ask: Ask) -> tuple[int, ...]:
     """What an ask holds of each unit, in the order of `limit.UNITS` (rule 25); at `limit.NOTHING` 0."""
-    amounts = ask.amounts
-    tokens = amounts.input_tokens + amounts.output_tokens
-    return (
-        tokens,
-        tokens - amounts.cached_input_tokens,
-        amounts.input_tokens,
-        amounts.output_tokens,
-        amounts.usd_micros,
-        amounts.requests,
-        amounts.tool_calls,
-        ask.concurrent,
-        ask.sessions,
-        0,
-    )
+    return ask.by_unit
 
 
 def amount_of(unit: Unit, ask: Ask) -> int:

@@ -166,13 +166,13 @@ class MemoryLimiter:
         do so where none refuses and the call was not `slowed` yet; soft ones judge the `least` that it asks for."""
         self._turn(now_us)
         bound = self._current(bindings)
-        short = self.shortfalls(bound, ask, now_us, least)
+        counters, amounts = self._found(bound, now_us), amounts_by_unit(ask)
+        softly = amounts if least is None else amounts_by_unit(least)
+        short = shortfalls(zip(bound, counters, strict=True), amounts, softly, self._counters, now_us)
         if short:
             refusing = tuple(s for s in short if s.limit.hard) or tuple(s for s in short if waits(s, slowed=slowed))
             if refusing:
                 return refusing
-        amounts = amounts_by_unit(ask)
-        counters = self._found(bound, now_us)
         at_us = now_us
         for b, counter in zip(bound, counters, strict=True):
             counter.hold(amounts[b.index], now_us)

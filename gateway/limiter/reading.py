@@ -177,11 +177,13 @@ def summary(places: Places, amounts: tuple[int, ...], counters: Mapping[CounterK
             requests = (b, counter)
         elif tokens is None and limit.unit in TOKEN_UNITS:
             tokens = (b, counter)
-    seen = [
-        None if place is None else view(*place, now_us, kept_from(*place, counters, now_us))
-        for place in (first, requests, tokens)
-    ]
-    return Summary(seen[0], seen[1], seen[2], reached)
+
+    def seen(place: tuple[Binding, Counter] | None) -> CounterView | None:
+        return None if place is None else view(*place, now_us, kept_from(*place, counters, now_us))
+
+    tightest = seen(first)
+    same = first is not None and tokens is not None and tokens[1] is first[1]
+    return Summary(tightest, seen(requests), tightest if same else seen(tokens), reached)
 
 
 def spare(counters: Mapping[tuple[str, str], Counter], now_us: int, idle_us: int, most: int) -> list[tuple[str, str]]:

@@ -189,7 +189,7 @@ async def _hold(
 ) -> Reserved:
     prompt_tokens = _first_bound(ask)
     counted = False
-    soft = not all(b.hard for b in bindings)
+    soft = bool([b for b in bindings if not b.hard])
     slowed_us = 0
     started_ns = plane.clock.monotonic_ns()
     while True:
