@@ -16,6 +16,7 @@ from gateway.web.errors import refusal
 from gateway.web.exchange import Request, headers_of
 from gateway.web.face import Face, Handler
 from gateway.web.guard import objection
+from gateway.web.patience import Patience
 from gateway.web.run import answer_to
 
 Scope = MutableMapping[str, Any]
@@ -88,7 +89,7 @@ async def read_whole(receive: Receive, bytes_max: int, declared: bytes | None) -
     if declared is not None and declared.isdigit() and int(declared) > bytes_max:
         raise Refused(_too_large(bytes_max))
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        with Patience(BODY_TIMEOUT_S):
             return await _read(receive, bytes_max)
     except TimeoutError:
         text = f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s."

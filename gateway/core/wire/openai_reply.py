@@ -173,14 +173,13 @@ def reply_messages(reply: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield message
 
 
-def _texts(holder: Mapping[str, Any]) -> Iterator[str]:
+def _texts(holder: Mapping[str, Any]) -> list[str]:
     """The text of a message or a delta, with refusals and visible reasoning."""
-    for field in _TEXT_FIELDS:
-        if isinstance(text := holder.get(field), str) and text:
-            yield text
+    found = [text for field in _TEXT_FIELDS if isinstance(text := holder.get(field), str) and text]
     again = holder.get(_REASONING_AGAIN)
-    if isinstance(again, str) and again and again != holder.get("reasoning_content"):
-        yield again
+    if again and isinstance(again, str) and again != holder.get("reasoning_content"):
+        found.append(again)
+    return found
 
 
 def error_body(
