@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core.rate_limit import FRESH_TAT_US, Rate, default_burst, give_back, replay, verdict
+from gateway.core.rate_limit import FRESH_TAT_US, Rate, admits, default_burst, give_back, replay, verdict
 
 MINUTE_US = 60_000_000
 SECOND_US = 1_000_000
@@ -155,3 +155,11 @@ def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
 def test_a_rate_of_nothing_cannot_be_made(counts: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Rate(*counts)
+
+
+@given(rates, gaps, st.integers(-MINUTE_US, 2 * MINUTE_US))
+def test_rule_26_admits_says_what_the_verdict_says(rate: Rate, gaps_us: list[int], later_us: int) -> None:
+    arrivals = _arrivals(gaps_us)
+    _, tat_us = _run(rate, arrivals)
+    now_us = (arrivals[-1] if arrivals else START_US) + later_us
+    assert admits(tat_us, now_us, rate) == verdict(tat_us, now_us, rate).allowed
