@@ -1,9 +1,9 @@
 """The one writer: a queue, a task, group commit without a timer (rule 9).
 
 Rules: whatever queued while the last batch was being written is the next batch, one statement in one thread hop; reads
-that must see earlier writes stand in the same queue. Commits of a failed batch fail; posts stay in front, in order, and
-are tried again with every next batch and by a timer. After a failure the head of the chain is read back before
-anything else is written, as a failed write may have been written after all.
+that must see earlier writes stand in the same queue; what nobody waits for waits a moment for company. Commits of a
+failed batch fail; posts stay in front, in order, and are tried again with every next batch and by a timer. After a
+failure the head of the chain is read back before anything else is written, as it may have been written after all.
 """
 
 import asyncio
@@ -26,6 +26,9 @@ from gateway.storage.totals import SELECT_TOTALS, TotalsRead, answers, parameter
 
 ENTRIES_WAITING_MAX = 20_000
 BATCH_ENTRIES_MAX = 2_000
+POSTS_LINGER_S = 0.005
+"""How long a post may wait for company. Nobody waits for it, and where calls follow each other the next hold takes it
+along: half the batches, and a hold never finds the writer busy with the settlement before it."""
 RETRY_MIN_S = 0.2
 RETRY_MAX_S = 2.0
 
@@ -91,6 +94,9 @@ class Writer:
         self._queue: deque[Work | Read | TotalsRead] = deque()
         self._waiting = 0
         self._wake = asyncio.Event()
+        self._hurried = False
+        self._lingering: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
         self._failing = False
         self._doubt: _Doubt | None = None
         self._retry_s = RETRY_MIN_S
@@ -98,7 +104,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="books writer")
+        self._task = self._loop.create_task(self._run(), name="books writer")
 
     @property
     def behind(self) -> bool:
@@ -152,6 +158,14 @@ class Writer:
         self._queue.append(item)
         if isinstance(item, Work):
             self._waiting += len(item.entries)
+        if item.done is not None:
+            self._hurry()
+        elif self._lingering is None:
+            self._lingering = self._loop.call_later(POSTS_LINGER_S, self._hurry)
+
+    def _hurry(self) -> None:
+        """What is queued is to be written now."""
+        self._hurried = True
         self._wake.set()
 
     async def _run(self) -> None:
@@ -171,9 +185,10 @@ class Writer:
             self._refuse_waiting("the books are closed")
 
     async def _something_to_do(self) -> None:
-        if self._closed or (self._queue and not self._failing):
+        if self._closed or (self._hurried and self._queue and not self._failing):
             return
         self._wake.clear()
+        self._hurried = False
         if self._failing:
             if any(item.done is not None for item in self._queue):
                 return
@@ -203,6 +218,10 @@ class Writer:
             entries += len(item.entries)
             self._queue.popleft()
         self._waiting -= entries
+        self._hurried = bool(self._queue)
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
         return works
 
     async def _write(self, works: list[Work]) -> None:
@@ -277,6 +296,7 @@ class Writer:
     def _requeue(self, works: list[Work]) -> None:
         """Puts works that are still to be written back in front. Only posts make the books fall behind."""
         self._queue.extendleft(reversed(works))
+        self._hurry()
         self._waiting += sum(len(work.entries) for work in works)
         self._failing = self._failing or any(work.done is None for work in works)
 
@@ -288,6 +308,7 @@ class Writer:
         voided = [CallVoided(entry.call_id, entry.at_us, "the books answered too late", 503) for entry in placed]
         if voided:
             self._queue.appendleft(Work(voided))
+            self._hurry()
             self._waiting += len(voided)
 
     async def _serve_reads(self) -> None:
