@@ -8,7 +8,7 @@ import pytest
 from tests.mcp_server.serving import at_port, example, gateway, over_http, raw
 
 MODES = ("auto", "legacy", "2026-07-28")
-CHANGING = ["session_open_child", "session_close"]
+CHANGING = ["quota_request", "session_open_child", "session_close"]
 OWN = ["quota_status", "quota_estimate", "quota_limits", "quota_history", *CHANGING, "models_list", "denial_explain"]
 
 

@@ -57,6 +57,9 @@ def _fast(body: bytes) -> str:
 @example('{"a":1,"a":1,"b":1E6}')
 @example('{"a":18446744073709551616,"a":1}')
 @example('{"a":"x","\\u0061":"x"}')
+@example('{"a": 1, "a": 1}')
+@example('{"a b": 1, "ab": 1}')
+@example('{"a": 1 , "a" : 1, "b": 1E6}')
 def test_rule_34_both_readings_agree(document: str) -> None:
     body = document.encode()
     # repr tells 1 from 1.0 and 0.0 from -0.0, which == does not.
