@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.core.attribution import Attribution, attribute
 from gateway.core.call import Caller
 from gateway.core.quota_request import REASON_LENGTH_MAX
 from gateway.management import quota
 from gateway.management.refused import ManagementRefused, Unknown
-from gateway.pipeline.authorize import standing_context, usable_models
 from gateway.pipeline.plane import Plane
 from gateway.ports import Reports
 
@@ -49,7 +47,7 @@ async def meant_by(plane: Plane, reports: Reports, caller: Caller, headers: Mapp
     sessions = await quota.chosen_sessions(plane, caller, headers, wish.session)
     session_id = sessions[0].id if sessions else quota.NO_SESSION
     found: dict[str, Meant] = {}
-    for attribution in _attributions(plane, caller):
+    for attribution in quota.attributions(plane, caller):
         for b in plane.limiter.bindings(attribution, session_id, sessions[0].lineage if sessions else ()):
             if b.limit.name == wish.limit and (session_id or not b.limit.in_session):
                 found[b.scope] = Meant(b.limit.name, b.scope, b.limit.unit.value, session_id)
@@ -76,21 +74,3 @@ async def _of_denial(plane: Plane, reports: Reports, caller: Caller, call_id: st
         raise Unknown(f"no call '{call_id[:64]}' of this key was refused by a limit")
     row = await reports.call(call_id)
     return Meant(limit["name"], limit["scope"], limit["unit"], "" if row is None else row.session_id)
-
-
-def _attributions(plane: Plane, caller: Caller) -> list[Attribution]:
-    """Without a model, and with each that the key may use now."""
-    found = [attribute(caller.key, plane.catalog.directory, roles=caller.roles)]
-    for name in usable_models(plane, caller, standing_context(plane, caller)):
-        model = plane.catalog.models[name]
-        found.append(
-            attribute(
-                caller.key,
-                plane.catalog.directory,
-                model=name,
-                model_tier=model.tier,
-                provider=model.deployments[0].provider,
-                roles=caller.roles,
-            )
-        )
-    return found

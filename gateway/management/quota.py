@@ -10,6 +10,7 @@ from typing import Any, Final
 from gateway.core.attribution import Attribution, attribute
 from gateway.core.budget import Ask, Shortfall, amount_of, only_waiting, refusal
 from gateway.core.call import Caller
+from gateway.core.catalog import Model
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import counted_bound, token_factor
 from gateway.core.hold import Binding, CounterView
@@ -140,15 +141,7 @@ async def estimate(
     money = max(rates.prompt_bound(input_tokens, _STANDARD) for rates in known)
     money += money_for(output_tokens, max(rates.output_picos(input_tokens, _STANDARD) for rates in known))
     amounts = Amounts(input_tokens, output_tokens, 0, money, requests=1)
-    provider = model.deployments[0].provider
-    attribution = attribute(
-        caller.key,
-        plane.catalog.directory,
-        model=model.alias,
-        model_tier=model.tier,
-        provider=provider,
-        roles=caller.roles,
-    )
+    attribution = _with_model(plane, caller, model)
     return await _judged(plane, attribution, live, amounts, money)
 
 
@@ -283,8 +276,25 @@ def _unused(binding: Binding) -> CounterView:
     return CounterView(limit.name, NEW_SESSION, limit.unit.value, binding.amount, 0, 0, limit.window.text, None)
 
 
+def attributions(plane: Plane, caller: Caller) -> list[Attribution]:
+    """Calls of this key without a model, and with each that it may use now."""
+    models = [plane.catalog.models[name] for name in usable_models(plane, caller, standing_context(plane, caller))]
+    return [_bare(plane, caller), *(_with_model(plane, caller, model) for model in models)]
+
+
 def _bare(plane: Plane, caller: Caller) -> Attribution:
     return attribute(caller.key, plane.catalog.directory, roles=caller.roles)
+
+
+def _with_model(plane: Plane, caller: Caller, model: Model) -> Attribution:
+    return attribute(
+        caller.key,
+        plane.catalog.directory,
+        model=model.alias,
+        model_tier=model.tier,
+        provider=model.deployments[0].provider,
+        roles=caller.roles,
+    )
 
 
 async def _input_tokens(plane: Plane, factor: float, arguments: Mapping[str, Any]) -> int:
@@ -303,22 +313,9 @@ def _count(arguments: Mapping[str, Any], name: str, otherwise: int) -> int:
 async def _views(plane: Plane, caller: Caller, live: LiveSession | None) -> list[CounterView]:
     """The counters of this key's calls as they stand, for every model it may use; limits of a session only with one."""
     session_id, lineage = (NO_SESSION, ()) if live is None else (live.id, live.lineage)
-    attributions = [_bare(plane, caller)]
-    for name in usable_models(plane, caller, standing_context(plane, caller)):
-        model = plane.catalog.models[name]
-        attributions.append(
-            attribute(
-                caller.key,
-                plane.catalog.directory,
-                model=name,
-                model_tier=model.tier,
-                provider=model.deployments[0].provider,
-                roles=caller.roles,
-            )
-        )
     found: dict[tuple[str, str], CounterView] = {}
     now_us = plane.clock.now_us()
-    for attribution in attributions:
+    for attribution in attributions(plane, caller):
         every = plane.limiter.bindings(attribution, session_id, lineage)
         bindings = tuple(b for b in every if session_id or not b.limit.per_session)
         await plane.limiter.load(bindings, session_id, now_us, fresh_session=False)
