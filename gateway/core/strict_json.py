@@ -72,34 +72,50 @@ def token_count(body: bytes) -> int:
 
 
 def check_token_count(body: bytes, tokens_max: int = TOKENS_MAX) -> None:
-    """Raises JsonRefused for a body of too many tokens. Two cheap upper bounds spare most bodies the exact count."""
-    if len(body) <= tokens_max:
-        return
-    # Every string, number or literal but one has a punctuation mark of its own beside it.
-    punctuation_and_text = len(body) - len(body.translate(None, _PUNCTUATION))
-    if 2 * punctuation_and_text < tokens_max:
-        return
-    if token_count(body) > tokens_max:
+    """Raises JsonRefused for a body of too many tokens. Cheap upper bounds spare most bodies the exact count."""
+    if token_bound(body, tokens_max) > tokens_max and token_count(body) > tokens_max:
         raise JsonRefused(f"more than {tokens_max} JSON tokens")
+
+
+def token_bound(body: bytes, tokens_max: int = TOKENS_MAX) -> int:
+    """At least as many tokens as the body has, whatever its strings hold; its length where that is few enough."""
+    if len(body) <= tokens_max:
+        return len(body)
+    # Every string, number or literal but one has a punctuation mark of its own beside it.
+    return 2 * (len(body) - len(body.translate(None, _PUNCTUATION))) + 1
 
 
 def check_depth(body: bytes, value: Any, depth_max: int = DEPTH_MAX) -> None:
     """Raises JsonRefused if the value read from this body is nested too deeply; a bare scalar has depth 0."""
     # Counting brackets is the quicker way out for a small body, walking the value for a long text.
-    if len(body) < _BRACKETS_COUNTED_BELOW_BYTES and body.count(b"[") + body.count(b"{") <= depth_max:
-        return
+    if len(body) >= _BRACKETS_COUNTED_BELOW_BYTES or body.count(b"[") + body.count(b"{") > depth_max:
+        check_shape(value, depth_max)
+
+
+def check_shape(value: Any, depth_max: int = DEPTH_MAX, tokens_max: int = TOKENS_MAX) -> None:
+    """Raises JsonRefused for a value of too much depth or too many tokens, counted as in the body that it was read
+    from: that is quicker than lexing a long text full of escapes."""
     level = [value] if isinstance(value, dict | list) else []
-    depth = 0
+    tokens = depth = 0
     while level:
         depth += 1
         if depth > depth_max:
             raise JsonRefused(f"nested deeper than {depth_max} levels")
-        level = [
-            child
-            for parent in level
-            for child in (parent.values() if type(parent) is dict else parent)
-            if type(child) is dict or type(child) is list
-        ]
+        # Brackets, a comma between each two, the members; in an object a name and a colon for each.
+        tokens += sum(2 * len(at) + (2 * len(at) if type(at) is dict else 0) + (1 if at else 2) for at in level)
+        if tokens > tokens_max:
+            raise JsonRefused(f"more than {tokens_max} JSON tokens")
+        level = _containers_in(level)
+        tokens -= len(level)  # a member that is a container is counted as one
+
+
+def _containers_in(level: list[Any]) -> list[Any]:
+    return [
+        child
+        for parent in level
+        for child in (parent.values() if type(parent) is dict else parent)
+        if type(child) is dict or type(child) is list
+    ]
 
 
 def _text(body: bytes) -> str:

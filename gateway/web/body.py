@@ -12,16 +12,23 @@ import orjson
 from gateway.core import strict_json
 
 _WHITE_SPACE = b" \t\r\n"
+_READ_BELOW_TOKENS = 3 * strict_json.TOKENS_MAX
+"""Reading a body of so many tokens takes less than lexing a long text for their exact number, and is as bounded."""
 
 
 def parse_json(body: bytes) -> Any:
     """The value of a request or reply body. Raises strict_json.JsonRefused."""
-    strict_json.check_token_count(body)
+    tokens_at_most = strict_json.token_bound(body)
+    if tokens_at_most > _READ_BELOW_TOKENS:
+        strict_json.check_token_count(body)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return strict_json.parse(body)
-    strict_json.check_depth(body, value)
+    if tokens_at_most > strict_json.TOKENS_MAX:
+        strict_json.check_shape(value)
+    else:
+        strict_json.check_depth(body, value)
     written = orjson.dumps(value)
     if written == body or written.translate(None, _WHITE_SPACE) == body.translate(None, _WHITE_SPACE):
         return value

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.strict_json import JsonRefused, check_token_count, parse, token_count
+from gateway.core.strict_json import JsonRefused, check_shape, check_token_count, parse, token_bound, token_count
 
 TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[-+.0-9eE]+|true|false|null|[{}\[\]:,]', re.DOTALL)
 
@@ -110,9 +110,14 @@ def test_the_token_count_is_that_of_a_lexer(value: object, separators: tuple[str
     body = json.dumps(value, separators=separators, ensure_ascii=ascii_only).encode()
     exact = len(TOKEN.findall(body))
     assert token_count(body) == exact
+    assert token_bound(body) >= exact
     check_token_count(body, exact)
+    check_shape(value, tokens_max=exact)
     with pytest.raises(JsonRefused):
         check_token_count(body, exact - 1)
+    if isinstance(value, dict | list):
+        with pytest.raises(JsonRefused, match=f"more than {exact - 1} JSON tokens"):
+            check_shape(value, tokens_max=exact - 1)
 
 
 @given(json_values, st.booleans())
