@@ -1,4 +1,4 @@
-"""comptroller demo, init, serve, mcp, check, doctor: a node's own life."""
+"""comptroller demo, init, serve, mcp, connect, check, doctor: a node's own life, and how programs reach it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,6 +47,19 @@ def mcp(
 ) -> None:
     """Stdio front door for MCP clients that speak only stdio. Takes the key from COMPTROLLER_API_KEY."""
     raise typer.Exit(load("gateway.cli.stdio").run(url))
+
+
+def connect(
+    client: Annotated[str, typer.Argument(help="claude-code, codex, gemini-cli, opencode, cursor, openai ...")],
+    url: Annotated[str | None, typer.Option(help="The gateway; else COMPTROLLER_URL.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model to start with; else the first that the key may use.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write the files; settings that are there stay.")] = False,
+    directory: Annotated[Path, typer.Option(help="The project that files belong to.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """What a coding agent or library needs to go through this gateway: environment, files, a first command."""
+    run = load("gateway.cli.connecting").run
+    raise typer.Exit(run(client, url, model, directory, write=write, as_json=as_json))
 
 
 def check(config: Config = None, as_json: Json = False) -> None:

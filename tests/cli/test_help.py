@@ -16,7 +16,7 @@ from tests.tidy.tree import ROOT
 CPU_S_MAX = 0.4
 """Twice what is promised for the whole of it, since a busy machine's CPU is slower, too."""
 HEAVY = ("pydantic", "quart", "aiohttp", "httpx2", "casbin", "yaml", "aiosqlite", "rich", "mcp", "gateway.settings")
-NO_BOOKS = frozenset({"demo", "init", "mcp", "keys generate"})
+NO_BOOKS = frozenset({"connect", "demo", "init", "mcp", "keys generate"})
 """Commands that read no configuration."""
 
 
@@ -41,7 +41,7 @@ def options(words: str) -> list[str]:
 
 def test_the_commands_are_those_of_the_contract() -> None:
     assert set(COMMANDS) == {
-        *("demo", "init", "serve", "mcp", "check", "doctor", "usage"),
+        *("demo", "init", "serve", "mcp", "connect", "check", "doctor", "usage"),
         *(f"alerts {verb}" for verb in ("list", "test", "retry")),
         *(f"keys {verb}" for verb in ("generate", "create", "list", "rotate", "disable", "enable", "revoke")),
         *("limits list", "limits show", "limits grant"),

@@ -1,5 +1,8 @@
 """The openai SDK as people use it, on the default server: what it gets, what reaches the provider, what is booked."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,3 +189,14 @@ def test_tags_attribute_and_the_principal_is_booked(gateway):
     found = {(term["kind"], term["value"]) for term in terms}
     assert {("user", "alice"), ("team", "platform"), ("app", "ci"), ("agent", "reviewer"), ("model", "small")} <= found
     assert "apollo" in str(terms)
+
+
+def test_the_program_that_connect_writes_runs_as_it_is(gateway, upstream, tmp_path):
+    environment = {**os.environ, "COMPTROLLER_URL": gateway.origin, "COMPTROLLER_API_KEY": gateway.keys["alice"]}
+    connect = [sys.executable, "-m", "gateway.cli.main", "connect", "openai", "--write"]
+    subprocess.run(connect, cwd=tmp_path, env=environment, check=True, timeout=60)
+    ran = subprocess.run(
+        [sys.executable, "ask_openai.py"], cwd=tmp_path, env=environment, capture_output=True, check=True, timeout=60
+    )
+    assert ran.stdout.decode().strip() == "word0 word1 word2 word3 word4"
+    assert gateway.settled()[-1]["input_tokens"] == upstream.log()[-1].usage["prompt_tokens"]
