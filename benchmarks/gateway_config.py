@@ -24,7 +24,7 @@ class Governance(Enum):
 
 
 def write_config(
-    directory: Path, upstream_port: int, governance: Governance, *, fast_path: bool = True, client: str = "aiohttp"
+    directory: Path, upstream_port: int, governance: Governance, *, fast_path: bool = True, client: str = "http1"
 ) -> Path:
     """Fills `directory`. The key is read from `BENCH_KEY` when the gateway starts."""
     policies = directory / "policies"

@@ -111,7 +111,7 @@ def _litellm(site: Site) -> Server:
 
 
 def comptroller(
-    server: str, governance: Governance, *, fast_path: bool = True, client: str = "aiohttp"
+    server: str, governance: Governance, *, fast_path: bool = True, client: str = "http1"
 ) -> Callable[[Site], Server]:
     def start(site: Site) -> Server:
         port = free_port()

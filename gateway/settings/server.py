@@ -37,8 +37,10 @@ class Server(Section):
 
 
 class UpstreamClient(Section):
-    client: Literal["aiohttp", "httpx"] = setting(
-        "aiohttp", "HTTP client for providers. `httpx` knows HTTP/2, SOCKS and corporate proxies and costs more CPU."
+    client: Literal["http1", "aiohttp", "httpx"] = setting(
+        "http1",
+        "HTTP client for providers. `http1` is made for forwarding; `aiohttp` is the usual library; `httpx` knows "
+        "HTTP/2, SOCKS and corporate proxies and costs most CPU.",
     )
 
 

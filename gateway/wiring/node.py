@@ -44,14 +44,13 @@ from gateway.telemetry.observer import Observer
 from gateway.tokenizer.counter import TokenCounter
 from gateway.tokenizer.encodings import O200K
 from gateway.tokenizer.encodings import load as load_encoding
-from gateway.upstream.aiohttp_client import AiohttpUpstream
-from gateway.upstream.httpx_client import HttpxUpstream
 from gateway.upstream.provider import HttpProvider
 from gateway.upstream.simulated import SimulatedUpstream
 from gateway.wiring.alerting import Alerting, channels_of
 from gateway.wiring.capacity import capacity_rules
 from gateway.wiring.catalog import OWN_NAME, catalog_of, declared_keys, key_limits, replay_rules
 from gateway.wiring.governance import PlaneGovernance
+from gateway.wiring.http_client import new_client
 from gateway.wiring.mcp import front_of
 from gateway.wiring.prices import DeploymentPrices
 from gateway.wiring.system import RandomIds, SystemClock
@@ -265,7 +264,7 @@ def providers_of(settings: Settings, upstreams: list[Upstream]) -> dict[str, Pro
             upstreams.append(upstream)
         else:
             if shared is None:
-                shared = AiohttpUpstream() if settings.upstream.client == "aiohttp" else HttpxUpstream()
+                shared = new_client(settings.upstream.client)
                 upstreams.append(shared)
             upstream = shared
         found[name] = HttpProvider(

@@ -94,7 +94,7 @@ def test_limits(loaded: Loaded) -> None:
 
 def test_rule_14_the_values_of_the_contract_are_the_defaults(loaded: Loaded) -> None:
     untouched = parse(b"", {}, path=PATH).settings
-    for section in ("server", "upstream", "storage", "counters", "policy", "sessions", "loops", "timeouts", "sizes"):
+    for section in ("server", "storage", "counters", "policy", "sessions", "loops", "timeouts", "sizes"):
         assert getattr(loaded.settings, section) == getattr(untouched, section)
 
 

@@ -19,11 +19,13 @@ from gateway.core.upstream import (
 )
 from gateway.ports import Upstream
 from gateway.upstream.aiohttp_client import AiohttpUpstream
+from gateway.upstream.http1_client import Http1Upstream
 from gateway.upstream.httpx_client import HttpxUpstream
 from tests.support.fixtures import UpstreamProcess
 
 CANARY = "Bearer sk-canary-5d3f"
 CLIENTS: dict[str, Callable[[], Upstream]] = {
+    "http1": Http1Upstream,
     "aiohttp": AiohttpUpstream,
     "httpx": HttpxUpstream,
     "httpx-http2": lambda: HttpxUpstream(http2=True),
