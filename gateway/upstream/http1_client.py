@@ -9,7 +9,9 @@ import asyncio
 import re
 import socket
 import ssl
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Final
 from urllib.parse import urlsplit
 
 from aiohappyeyeballs import start_connection
@@ -20,7 +22,7 @@ from gateway.upstream.http1_connection import Http1Connection, Http1Reply, Origi
 KEEPALIVE_S = 30.0
 """Below the idle bounds of the usual load balancers (60 s), so that they rarely close first."""
 _ATTEMPT_DELAY_S = 0.25  # RFC 8305 section 5: how long one address is tried alone
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TARGET = re.compile(r"[!-~]+")
 _BODILESS = ("GET", "DELETE")
