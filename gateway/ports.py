@@ -221,7 +221,10 @@ class Provider(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def send(self, path: str, body: bytes, timeouts: Timeouts) -> UpstreamReply: ...
+    async def send(
+        self, path: str, body: bytes, timeouts: Timeouts, headers: tuple[tuple[str, str], ...] = ()
+    ) -> UpstreamReply:
+        """`headers` = the client's that go along; they never replace a credential. Raises UpstreamError."""
 
     def redact(self, text: str) -> str:
         """The text with this provider's credentials taken out."""

@@ -14,6 +14,8 @@ from gateway.core.attribution import Attribution
 from gateway.core.condition_context import AttributeValue
 from gateway.core.decision import CallDecision
 from gateway.core.identity import VirtualKey
+from gateway.core.wire.format import WireFormat
+from gateway.core.wire.formats import OPENAI_CHAT
 
 
 class Kind(StrEnum):
@@ -46,8 +48,8 @@ class Caller:
 
 
 class Arrival(NamedTuple):
-    """What the edge saw: headers in lower case, the parsed body, its size, when it came. `left` returns when the client
-    is gone, where the edge can tell."""
+    """What the edge saw: headers in lower case, the parsed body, its size, when it came, in which wire format. `left`
+    returns when the client is gone, where the edge can tell."""
 
     headers: Mapping[str, str]
     body: Mapping[str, object]
@@ -58,3 +60,4 @@ class Arrival(NamedTuple):
     end_user: str = "-"
     query: Mapping[str, str] = MappingProxyType({})
     left: Callable[[], Awaitable[object]] | None = None
+    format: WireFormat = OPENAI_CHAT

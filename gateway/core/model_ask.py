@@ -6,18 +6,22 @@ from typing import Any, NamedTuple
 from gateway.core.call import Kind
 from gateway.core.catalog import Deployment, Model
 from gateway.core.estimate import Prompt, Turn
+from gateway.core.wire.format import WireFormat
 
 
 class ModelAsk(NamedTuple):
     """`texts` gives what a tokenizer would count; `outgoing` makes the body for a deployment and a cap per choice.
 
     `tools` maps canonical names to the client's words; `continues` is the session's turn that this one goes on from;
-    `service_tiers` are those the call may be billed by (None = any); `sliceable` = the meter sees every billed token.
+    `service_tiers` are those the call may be billed by (None = any); `sliceable` = the meter sees every billed token;
+    `headers` are the client's that go along; `thinking_tokens` = what a cap must leave room for.
     """
 
     kind: Kind
     model: Model
+    format: WireFormat
     path: str
+    headers: tuple[tuple[str, str], ...]
     prompt: Prompt
     texts: Callable[[], Sequence[str]]
     outgoing: Callable[[Deployment, int | None], Mapping[str, Any]]
@@ -27,6 +31,7 @@ class ModelAsk(NamedTuple):
     client_max_tokens: int | None
     produces_output: bool
     sliceable: bool
+    thinking_tokens: int
     tools: Mapping[str, Sequence[str]]
     continues: Turn | None
     service_tiers: frozenset[str] | None

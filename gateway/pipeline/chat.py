@@ -13,7 +13,7 @@ from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.idempotency import HEADER
 from gateway.core.session import MarkRefused, mark_of
-from gateway.core.wire.openai_chat import ChatFacts
+from gateway.core.wire.facts import RequestFacts
 from gateway.core.wire.openai_embeddings import EmbeddingsFacts
 from gateway.pipeline.answer import Answer, ClientLeft
 from gateway.pipeline.authorize import (
@@ -32,18 +32,18 @@ from gateway.pipeline.flights import Phase
 from gateway.pipeline.idempotent import once
 from gateway.pipeline.loops import UPSTREAM_FAULTS, is_impatient, judge_model_call
 from gateway.pipeline.plane import Plane
-from gateway.pipeline.read_openai import (
+from gateway.pipeline.read_request import (
     canonical_tools,
-    chat_ask,
-    chat_facts,
     embeddings_ask,
     embeddings_facts,
+    model_ask,
+    request_facts,
 )
 from gateway.pipeline.reroute import Reroute, reroute
 from gateway.pipeline.reserve import Reserved, books_unavailable, reserve_model
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.standing import refuse_unless_standing
-from gateway.pipeline.trace_openai import sighting_of
+from gateway.pipeline.trace import sighting_of
 from gateway.pipeline.turns import wait_for_turn
 from gateway.ports import BooksUnavailable
 
@@ -67,9 +67,9 @@ async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind)
 
 
 async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trail: Trail) -> Answer:
-    facts = chat_facts(arrival.body) if kind is Kind.CHAT else embeddings_facts(arrival.body)
+    facts = request_facts(arrival) if kind is Kind.CHAT else embeddings_facts(arrival.body)
     model = _model(plane, caller, facts.model)
-    trail.stream = isinstance(facts, ChatFacts) and facts.stream
+    trail.stream = isinstance(facts, RequestFacts) and facts.stream
     trail.attribution = attribution_of(plane, caller, arrival, model)
     live = trail.live = await _session(plane, caller, arrival)
     plane.sessions.enter(live)
@@ -102,19 +102,19 @@ async def _admit(
     caller: Caller,
     arrival: Arrival,
     live: LiveSession,
-    facts: ChatFacts | EmbeddingsFacts,
+    facts: RequestFacts | EmbeddingsFacts,
     model: Model,
 ) -> Passing:
     """Authorizes a call to this model and makes it ready. Raises Refused."""
     attribution = attribution_of(plane, caller, arrival, model)
-    tools, stream = (facts.tools, facts.stream) if isinstance(facts, ChatFacts) else ((), False)
+    tools, stream = (facts.tools, facts.stream) if isinstance(facts, RequestFacts) else ((), False)
     canonical = canonical_tools(plane, tools)
     granted = standing_grant(plane, caller, model.alias, canonical)
     if granted is None:
         context = await _context(plane, caller, arrival, live, attribution, stream=stream)
         granted = authorize_model(plane, caller, model.alias, canonical, context)
-    if isinstance(facts, ChatFacts):
-        ask = chat_ask(plane, arrival, facts, model, granted.stripped, live.turns)
+    if isinstance(facts, RequestFacts):
+        ask = model_ask(plane, arrival, facts, model, granted.stripped, live.turns)
     else:
         ask = embeddings_ask(plane, arrival, facts, model)
     return Passing(model, attribution, granted, ask, is_impatient(live, arrival, plane.clock.now_us()))
@@ -125,7 +125,7 @@ async def _reserve(
     caller: Caller,
     arrival: Arrival,
     live: LiveSession,
-    facts: ChatFacts | EmbeddingsFacts,
+    facts: RequestFacts | EmbeddingsFacts,
     passing: Passing,
     trail: Trail,
 ) -> tuple[Passing, Reserved, list[str]]:
@@ -159,9 +159,9 @@ async def _reserve(
         return passing, reserved, [*warnings, f"{hop.why}; answered by model {passing.model.alias}"]
 
 
-def _for_model(facts: ChatFacts | EmbeddingsFacts, model: Model) -> ChatFacts | EmbeddingsFacts:
+def _for_model(facts: RequestFacts | EmbeddingsFacts, model: Model) -> RequestFacts | EmbeddingsFacts:
     """The same request to another model, whose tokens are counted otherwise."""
-    return facts._replace(model=model.alias) if isinstance(facts, ChatFacts) else replace(facts, model=model.alias)
+    return facts._replace(model=model.alias) if isinstance(facts, RequestFacts) else replace(facts, model=model.alias)
 
 
 def attribution_of(plane: Plane, caller: Caller, arrival: Arrival, model: Model) -> Attribution:

@@ -20,7 +20,6 @@ from gateway.core.money import format_usd
 from gateway.core.reply_headers import passable_headers
 from gateway.core.upstream import UpstreamError, UpstreamInvalid
 from gateway.core.usage import Usage
-from gateway.core.wire.openai_reply import reply_calls, reply_messages, reply_text, reply_usage
 from gateway.pipeline.answer import Answer, ClientLeft, Streamed, Whole, governed_headers
 from gateway.pipeline.authorize import (
     Granted,
@@ -182,7 +181,7 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
     try:
         body = await sent.reply.read()
         reply = _parsed(body)
-        usage, bad = reply_usage(reply)
+        usage, bad = ask.format.replies.usage(reply)
         outcome = Outcome.OK
         if ask.stream:
             text = "The provider does not stream; send the request without `stream`."
@@ -199,7 +198,7 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
             reason = "usage_invalid" if bad else "no_usage" if outcome is Outcome.OK else outcome.value
             usage = await plane.background.shielded(_estimate(plane, ask, reserved, reply, reason))
         first_us = (plane.clock.monotonic_ns() - sent.sent_ns) // 1000
-        tier = reply.get("service_tier")
+        replies = ask.format.replies
         stopped = flight.denial is not None and outcome is Outcome.OK
         if stopped:
             outcome = Outcome.CUT_BY_STOP
@@ -210,14 +209,14 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
             200 if denial is None else 502,
             first_us,
             None,
-            tier if isinstance(tier, str) else None,
+            replies.tier(reply),
             ask.kind.value,
             stream=ask.stream,
             denial=flight.denial if stopped else None,
         )
         settled = settle_model(plane, flight.live, reserved, ended, arrival.at_ns)
-        calls = [call for message in reply_messages(reply) for call in reply_calls(message)]
-        remember_reply(plane, caller.key_id, flight.live, ask, usage, calls, outcome, reply_text(reply))
+        calls = replies.calls(reply)
+        remember_reply(plane, caller.key_id, flight.live, ask, usage, calls, outcome, replies.text(reply))
     if denial is not None:
         raise Refused(denial)
     headers["x-comptroller-cost-usd"] = format_usd(settled.posted.usd_micros)
@@ -237,7 +236,7 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
 
 async def _estimate(plane: Plane, ask: ModelAsk, reserved: Reserved, reply: Mapping[str, Any], reason: str) -> Usage:
     prompt = min(reserved.prompt_tokens, await counted_prompt(plane, ask))
-    text = reply_text(reply)
+    text = ask.format.replies.text(reply)
     output = math.ceil(await plane.tokens.count([text]) * widest_factor(ask)) if text else 0
     return Usage(prompt, 0, 0, output, 0, estimated=reason)
 

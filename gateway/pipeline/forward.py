@@ -131,7 +131,7 @@ async def _covered(plane: Plane, reserved: Reserved, deployment: Deployment) -> 
 async def _attempt(plane: Plane, ask: ModelAsk, deployment: Deployment, reserved: Reserved) -> UpstreamReply:
     provider = plane.providers[deployment.provider]
     body = orjson.dumps(ask.outgoing(deployment, reserved.size.send_cap))
-    reply = await provider.send(ask.path, body, plane.catalog.timeouts)
+    reply = await provider.send(ask.path, body, plane.catalog.timeouts, ask.headers)
     if reserved.turn is not None:
         reserved.turn.heard(reply)
     if reply.status < 300:

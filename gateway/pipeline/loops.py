@@ -24,7 +24,7 @@ from gateway.pipeline.reroute import Reroute
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.spending import recall
 from gateway.pipeline.throttle import throttle
-from gateway.pipeline.trace_openai import tool_name
+from gateway.pipeline.trace import tool_name
 
 ACTOR = "loop detection"
 TOO_MANY = 429

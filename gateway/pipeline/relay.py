@@ -17,7 +17,7 @@ from gateway.core.model_ask import ModelAsk
 from gateway.core.sse import Event, SseDecoder, SseTooLarge
 from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamInvalid
 from gateway.core.usage import Usage
-from gateway.core.wire.openai_reply import DONE, ChatMeter, stream_error, usage_event
+from gateway.core.wire.openai_reply import DONE
 from gateway.pipeline.flights import Flight, FlightEnded
 from gateway.pipeline.forward import Sent, upstream_denial
 from gateway.pipeline.plane import Plane
@@ -52,13 +52,13 @@ class Relay:
         self._reserved = reserved
         self._sent = sent
         self._started_ns = started_ns
-        self._meter = ChatMeter()
+        self._meter = ask.format.meter()
+        self._ending = ask.format.ending()
         self._decoder = SseDecoder()
         self._governor = Governor(plane, reserved, self._meter, ask.model.token_factor, sent.deployment.upstream_model)
         self._outcome: Outcome | None = None
         self._done = False
         self._first_us: int | None = None
-        self._template: dict[str, object] = {}
         self._ended = False
         self._cut_with: Denial | None = None
         self._estimating: asyncio.Task[Usage] | None = None
@@ -166,19 +166,19 @@ class Relay:
             raise UpstreamInvalid("an event of the stream is not JSON") from None
         if not isinstance(chunk, dict):
             raise UpstreamInvalid("an event of the stream is not an object")
-        if not self._template:
-            self._template = {name: chunk[name] for name in ("id", "object", "created", "model") if name in chunk}
+        if self._ending.watching:
+            self._ending.saw(chunk)
         usage_only = self._meter.feed(chunk)
         return self._ask.include_usage or not usage_only
 
     async def _cut(self, denial: Denial) -> AsyncIterator[bytes]:
-        """Our own end of a stream: usage first if it was asked for, then the error, no `[DONE]`."""
+        """Our own end of a stream: usage first if it was asked for, then the error."""
         self._cut_with = self._cut_with or denial
         await self._sent.reply.close()
         if self._ask.include_usage and self._meter.reported is None and self._outcome is not None:
-            yield usage_event(self._template, await self._told(self._outcome))
+            yield self._ending.usage(await self._told(self._outcome))
         machine = {**denial.machine(), "call": self._reserved.call_id}
-        yield stream_error(denial.message, denial.code.value, machine)
+        yield self._ending.error(denial.message, denial.code.value, machine)
 
     async def _told(self, outcome: Outcome) -> Usage:
         """What the client reads. The first count of a process loads the tokenizer, which may take seconds: a person who

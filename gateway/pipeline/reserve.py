@@ -296,7 +296,8 @@ def _output_ask(
         choices=ask.choices,
         usual_tokens=live.turns.usual_output_tokens,
         sliceable=ask.sliceable,
-        min_useful_tokens=rules.min_useful_output_hidden if model.hidden_reasoning else rules.min_useful_output,
+        min_useful_tokens=ask.thinking_tokens
+        + (rules.min_useful_output_hidden if model.hidden_reasoning else rules.min_useful_output),
         slice_min_tokens=rules.slice_min,
     )
 

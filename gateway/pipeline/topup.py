@@ -13,7 +13,7 @@ from gateway.core.denial import Code, Denial
 from gateway.core.estimate import token_factor
 from gateway.core.ledger import Amounts, HoldRaised
 from gateway.core.sizing import Draw, money_for
-from gateway.core.wire.openai_reply import ChatMeter
+from gateway.core.wire.metering import Meter
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.reserve import Reserved, books_unavailable, pauses_session
 from gateway.ports import BooksUnavailable
@@ -25,7 +25,7 @@ _OF_OUTPUT = frozenset({Draw.TOKENS, Draw.OUTPUT, Draw.MONEY})
 class Governor:
     """Watches one stream. `held` counts output tokens; `pauses` = the limit that ended it pauses the session."""
 
-    def __init__(self, plane: Plane, reserved: Reserved, meter: ChatMeter, factor: float | None, model: str) -> None:
+    def __init__(self, plane: Plane, reserved: Reserved, meter: Meter, factor: float | None, model: str) -> None:
         self._plane = plane
         self._reserved = reserved
         self._meter = meter

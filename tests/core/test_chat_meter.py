@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 
 from gateway.core.usage import Usage
 from gateway.core.wire.openai_reply import (
+    ChatEnd,
     ChatMeter,
-    reply_calls,
-    reply_messages,
+    all_calls,
     reply_text,
     reply_usage,
-    stream_error,
-    usage_event,
 )
 
 Chunk = dict[str, Any]
@@ -243,14 +241,14 @@ def test_a_whole_reply() -> None:
     reply = {"choices": [{"message": message}, None, {"message": "x"}, {}], "usage": report()}
     assert reply_usage(reply) == (PLAIN, False)
     assert reply_text(reply) == 'hisoread{"a":1}shls'
-    assert [list(reply_calls(each)) for each in reply_messages(reply)] == [[("read", '{"a":1}'), ("sh", "ls")]]
+    assert all_calls(reply) == [("read", '{"a":1}'), ("sh", "ls")]
     assert reply_usage({}) == (None, False)
     assert reply_usage({"usage": {"prompt_tokens": -1}}) == (None, True)
     assert reply_text({"choices": 7}) == reply_text({}) == ""
 
 
 def test_rule_32_our_own_end_is_an_error_that_stock_clients_do_not_retry() -> None:
-    event = stream_error("Stopped: é", "budget_exhausted", {"call": "call_1"})
+    event = ChatEnd().error("Stopped: é", "budget_exhausted", {"call": "call_1"})
     assert event.startswith(b"data: ")
     assert event.endswith(b"\n\n")
     error = json.loads(event[6:])["error"]
@@ -263,7 +261,9 @@ def test_rule_32_our_own_end_is_an_error_that_stock_clients_do_not_retry() -> No
 
 
 def test_rule_32_the_usage_chunk_of_our_own_end_looks_like_the_others() -> None:
-    event = usage_event({"id": "c", "object": "chat.completion.chunk", "created": 5, "model": "m", "x": 1}, PLAIN)
+    end = ChatEnd()
+    end.saw({"id": "c", "object": "chat.completion.chunk", "created": 5, "model": "m", "x": 1})
+    event = end.usage(PLAIN)
     chunk = json.loads(event[6:])
     assert {name: chunk[name] for name in ("id", "object", "created", "model", "choices")} == {
         "id": "c",

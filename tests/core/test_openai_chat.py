@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.wire.facts import ContentFacts, FieldRefused
 from gateway.core.wire.openai_chat import (
     REFUSED_FIELDS,
-    ContentFacts,
-    FieldRefused,
     message_calls,
     outgoing,
     read_chat,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.wire.openai_trace import Exchange, ToolUse, answered, beginning, exchanges
+from gateway.core.wire.exchange import Exchange, ToolUse
+from gateway.core.wire.openai_trace import answered, beginning, exchanges
 
 SYSTEM = {"role": "system", "content": "be good"}
 TASK = {"role": "user", "content": "do it"}

@@ -6,9 +6,10 @@ through untouched. Format: the OpenAI API reference, chat completions; research 
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from gateway.core.usage import TOKENS_MAX
+from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, ContentFacts, FieldRefused, RequestFacts
 
 REFUSED_FIELDS: Mapping[str, str] = {
     "web_search_options": "provider-run web search has a fee that no price here covers",
@@ -44,42 +45,7 @@ CHOICES_MAX = 128
 TOOL_NAMED_TYPES = ("function", "custom")
 
 
-class FieldRefused(Exception):
-    """A field that is malformed (`unsupported` False) or that this gateway does not serve."""
-
-    def __init__(self, field: str, message: str, *, unsupported: bool = False) -> None:
-        super().__init__(message)
-        self.field = field
-        self.unsupported = unsupported
-
-
-class ContentFacts(NamedTuple):
-    """What in the messages is not inline text (rule 3)."""
-
-    images: int
-    data_url_bytes: int
-    audio_parts: int
-    file_parts: int
-
-
-NO_CONTENT_BUT_TEXT = ContentFacts(0, 0, 0, 0)
-
-
-class ChatFacts(NamedTuple):
-    """What governance needs to know of a chat request; the body itself is passed on."""
-
-    model: str
-    stream: bool
-    include_usage: bool
-    choices: int
-    client_max_tokens: int | None
-    max_field: str | None
-    tools: tuple[str, ...]
-    service_tier: str
-    content: ContentFacts
-
-
-def read_chat(body: Mapping[str, Any]) -> ChatFacts:
+def read_chat(body: Mapping[str, Any]) -> RequestFacts:
     """Raises FieldRefused naming the first field that is wrong."""
     if not REFUSED_FIELDS.keys().isdisjoint(body):
         refuse_fields(body)
@@ -97,7 +63,7 @@ def read_chat(body: Mapping[str, Any]) -> ChatFacts:
         raise FieldRefused("service_tier", "this service tier has no price here", unsupported=True)
     stream = _flag(body, "stream")
     max_field, client_max = _client_max(body)
-    return ChatFacts(
+    return RequestFacts(
         model=model,
         stream=stream,
         include_usage=stream and _include_usage(body),
@@ -118,7 +84,7 @@ def refuse_fields(body: Mapping[str, Any]) -> None:
 
 
 def outgoing(
-    body: Mapping[str, Any], facts: ChatFacts, *, model: str, cap: int | None, cap_field: str, ask_usage: bool
+    body: Mapping[str, Any], facts: RequestFacts, *, model: str, cap: int | None, cap_field: str, ask_usage: bool
 ) -> dict[str, Any]:
     """The body to send: the client's, with the upstream's model name, the cap and, for streams, the usage report.
 

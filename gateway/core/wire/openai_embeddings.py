@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.core.wire.openai_chat import REFUSED_FIELDS, FieldRefused, refuse_fields
+from gateway.core.wire.facts import FieldRefused
+from gateway.core.wire.openai_chat import REFUSED_FIELDS, refuse_fields
 
 INPUTS_MAX = 2048
 

@@ -9,40 +9,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.core.usage import Usage, UsageInvalid, from_openai, last_report
+from gateway.core.wire.metering import TextMeter
 from gateway.core.wire.openai_chat import called_functions, message_calls
 
 DONE = b"[DONE]"
 _TEXT_FIELDS = ("content", "refusal", "reasoning_content")
+_IDENTITY = ("id", "object", "created", "model")
 _REASONING_AGAIN = "reasoning"
 """Some servers send the same reasoning under both names; it was billed once."""
 
 
-class ChatMeter:
+class ChatMeter(TextMeter):
     """Feed it every parsed chunk of a stream, in order."""
 
-    __slots__ = (
-        "_calls",
-        "_counted",
-        "_ended",
-        "_fresh",
-        "_fresh_bytes",
-        "_reported_events",
-        "_seen",
-        "events",
-        "served_tier",
-        "usage",
-        "usage_bad",
-    )
+    __slots__ = ("_calls", "_ended", "_seen")
 
     def __init__(self) -> None:
-        self.events = 0
-        self.usage: Usage | None = None
-        self.usage_bad = False
-        self.served_tier: str | None = None
-        self._counted = 0
-        self._fresh: list[str] = []
-        self._fresh_bytes = 0
-        self._reported_events = 0
+        super().__init__()
         self._calls: dict[tuple[int, int | str], list[str]] = {}
         self._seen: set[int] = set()
         self._ended: set[int] = set()
@@ -66,34 +49,6 @@ class ChatMeter:
         if isinstance(tier, str):
             self.served_tier = tier
         return report is not None and not choices
-
-    @property
-    def reported(self) -> Usage | None:
-        """The provider's report, None if there is none that can be true and that is not older than what was seen."""
-        return None if self.usage_bad or self.events > self._reported_events else self.usage
-
-    @property
-    def bound(self) -> int:
-        """At least as many tokens as the provider can bill for what was seen."""
-        return max(self.events, self.text_bound)
-
-    @property
-    def text_bound(self) -> int:
-        """The same by the text alone, for servers that cut a token into several events."""
-        return self._counted + self._fresh_bytes
-
-    def uncounted(self) -> str:
-        """The text that stands in the bound with its bytes, until `counted` says how many tokens it has."""
-        if len(self._fresh) > 1:
-            self._fresh = ["".join(self._fresh)]
-        return self._fresh[0] if self._fresh else ""
-
-    def counted(self, text: str, tokens: int) -> None:
-        """`text`, as `uncounted` gave it, has this many tokens: no more than its bytes, which it replaces."""
-        size = len(text.encode("utf-8", "surrogatepass"))
-        del self._fresh[0]
-        self._fresh_bytes -= size
-        self._counted += min(tokens, size)
 
     def tool_calls(self) -> Iterator[tuple[str, str]]:
         """(name, arguments) of the tool calls that the reply made, as far as they came."""
@@ -130,10 +85,6 @@ class ChatMeter:
             parts.append(arguments)
             self._text(arguments)
 
-    def _text(self, text: str) -> None:
-        self._fresh.append(text)
-        self._fresh_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
     def _report(self, report: Any) -> None:
         try:
             self.usage = last_report(self.usage, from_openai(report))
@@ -160,9 +111,14 @@ def reply_text(reply: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def reply_calls(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(name, arguments) of the tool calls of one message."""
-    return message_calls(message)
+def all_calls(reply: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Those of a whole reply."""
+    return [call for message in reply_messages(reply) for call in message_calls(message)]
+
+
+def reply_tier(reply: Mapping[str, Any]) -> str | None:
+    tier = reply.get("service_tier")
+    return tier if isinstance(tier, str) else None
 
 
 def reply_messages(reply: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -192,20 +148,34 @@ def error_body(
     return {"error": error}
 
 
-def stream_error(message: str, code: str, machine: Mapping[str, Any] | None) -> bytes:
-    """The event that ends a stream of ours early: stock SDKs raise it with its text and do not retry
-    (`invalid_request_error`; `server_error` would be retried). No `[DONE]` follows (rule 32)."""
-    body = error_body(message, "invalid_request_error", code, machine, None)
+class ChatEnd:
+    """Stock SDKs raise the error of the last event with its text and do not retry (`invalid_request_error`;
+    `server_error` would be retried). No `[DONE]` follows."""
+
+    __slots__ = ("_template",)
+
+    def __init__(self) -> None:
+        self._template: dict[str, Any] = {}
+
+    @property
+    def watching(self) -> bool:
+        return not self._template
+
+    def saw(self, chunk: Mapping[str, Any]) -> None:
+        self._template = {name: chunk[name] for name in _IDENTITY if name in chunk}
+
+    def usage(self, usage: Usage) -> bytes:
+        """Made from the identity fields of a chunk that was seen."""
+        report = {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.total_tokens,
+        }
+        return _event({**self._template, "choices": [], "usage": report})
+
+    def error(self, message: str, code: str, machine: Mapping[str, Any]) -> bytes:
+        return _event(error_body(message, "invalid_request_error", code, machine, None))
+
+
+def _event(body: Mapping[str, Any]) -> bytes:
     return b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
-
-
-def usage_event(template: Mapping[str, Any], usage: Usage) -> bytes:
-    """The usage chunk for a stream that we cut, made from the identity fields of a chunk that was seen."""
-    kept = {name: template[name] for name in ("id", "object", "created", "model") if name in template}
-    report = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-    }
-    body = {**kept, "choices": [], "usage": report}
-    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"

@@ -5,29 +5,12 @@ Each wire format has a reader of its own that gives the same `Exchange`s.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from gateway.core.wire.exchange import Exchange, ToolUse
 from gateway.core.wire.openai_chat import called_functions
 
 _PART_SHOWN = 64
-
-
-class ToolUse(NamedTuple):
-    """One tool call and what it answered; `result` None = not there. `says_failed` = the format itself calls it an
-    error (OpenAI's has no word for that)."""
-
-    name: str
-    arguments: str
-    result: str | None
-    says_failed: bool = False
-
-
-class Exchange(NamedTuple):
-    """One answer of the model with its tool calls, and what people or programs said after it."""
-
-    text: str
-    uses: tuple[ToolUse, ...]
-    said: tuple[str, ...]
 
 
 def exchanges(messages: Sequence[Any], known: int) -> list[Exchange]:

@@ -1,4 +1,4 @@
-"""From the messages of a chat request to what loop detection looks at: the steps and words that are new in it."""
+"""From the messages of a request to what loop detection looks at: the steps and words that are new in it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from gateway.core.estimate import digest
 from gateway.core.loop_memory import Sighting, Turn
 from gateway.core.loop_text import PLAIN_BYTES_MAX, Step, step_of, without_changing, without_digits
 from gateway.core.model_ask import ModelAsk
-from gateway.core.wire.openai_trace import Exchange, ToolUse, answered, beginning, exchanges
+from gateway.core.wire.exchange import Exchange, ToolUse
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.remember import tool_digest
 
@@ -24,12 +24,13 @@ def sighting_of(plane: Plane, ask: ModelAsk, body: Mapping[str, Any]) -> Sightin
     if not isinstance(messages, list):
         messages = []
     continues = ask.continues
-    found = exchanges(messages, continues.message_count if continues is not None else 0)
+    conversation = ask.format.conversation
+    found = conversation.exchanges(messages, continues.message_count if continues is not None else 0)
     return Sighting(
         request=ask.request_digest,
         question=lambda: _question(ask.prompt.messages),
-        conversation=digest(beginning(messages)[:BEGINNING_KEPT].encode("utf-8", "surrogatepass")),
-        begins=not found and not answered(messages),
+        conversation=digest(conversation.beginning(messages)[:BEGINNING_KEPT].encode("utf-8", "surrogatepass")),
+        begins=not found and not conversation.answered(messages),
         base=continues.messages_digest if continues is not None else b"",
         turns=[_turn(plane, exchange) for exchange in found],
     )

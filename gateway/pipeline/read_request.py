@@ -1,7 +1,8 @@
-"""From an OpenAI-format body to a `ModelAsk`: what is asked for, how heavy the prompt is, which turn it continues."""
+"""From a body to a `ModelAsk`: what is asked for, how heavy the prompt is, which turn it continues."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 
@@ -10,30 +11,15 @@ from gateway.core.catalog import IMAGE_TOKENS_ASSUMED, Deployment, EstimateRules
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import Prompt, TurnMemory, Weight, digest
 from gateway.core.model_ask import ModelAsk
-from gateway.core.wire.openai_chat import (
-    NO_CONTENT_BUT_TEXT,
-    ChatFacts,
-    FieldRefused,
-    outgoing,
-    read_chat,
-    without_tools,
-)
+from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, FieldRefused, RequestFacts
+from gateway.core.wire.format import WireFormat
 from gateway.core.wire.openai_embeddings import EmbeddingsFacts, read_embeddings
 from gateway.pipeline.plane import Plane
 
-_NOT_THE_REQUEST = frozenset(
-    {"messages", "metadata", "user", "safety_identifier", "prompt_cache_key", "stream_options"}
-)
-_NOT_THE_PROMPT = _NOT_THE_REQUEST | {
-    *("model", "max_tokens", "max_completion_tokens", "n", "stream", "temperature", "top_p", "seed", "stop", "store"),
-    *("frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "service_tier"),
-}
-"""Fields that add nothing to the prompt. Any other may: servers take documents, templates and more beside messages."""
 
-
-def chat_facts(body: Mapping[str, Any]) -> ChatFacts:
+def request_facts(arrival: Arrival) -> RequestFacts:
     try:
-        return read_chat(body)
+        return arrival.format.requests.read(arrival.body)
     except FieldRefused as error:
         raise Refused(field_denial(error)) from error
 
@@ -61,17 +47,19 @@ def canonical_tools(plane: Plane, names: Sequence[str]) -> dict[str, list[str]]:
     return canonical
 
 
-def chat_ask(
-    plane: Plane, arrival: Arrival, facts: ChatFacts, model: Model, stripped: frozenset[str], turns: TurnMemory
+def model_ask(
+    plane: Plane, arrival: Arrival, facts: RequestFacts, model: Model, stripped: frozenset[str], turns: TurnMemory
 ) -> ModelAsk:
     """`stripped` holds declared tools, in the client's words, that are taken out of the request."""
-    body: Mapping[str, Any] = without_tools(arrival.body, stripped) if stripped else arrival.body
+    wire = arrival.format
+    requests = wire.requests
+    body: Mapping[str, Any] = requests.without_tools(arrival.body, stripped) if stripped else arrival.body
     messages: list[Any] = body["messages"]
     rules = plane.catalog.estimates
     packed = orjson.dumps(messages)[:-1]
     packed_digest = digest(packed)
-    head = digest(orjson.dumps([facts.model, _beside_messages(body)]))
-    rest = {name: value for name, value in body.items() if name not in _NOT_THE_REQUEST}
+    head = digest(orjson.dumps([facts.model, requests.beside(body)]))
+    rest = {name: value for name, value in body.items() if name not in requests.aside}
     constants = _constants(facts, model, rules)
     not_inline = constants - facts.content.data_url_bytes
     weight = Weight(arrival.body_bytes + not_inline, len(packed) + not_inline, constants)
@@ -79,7 +67,7 @@ def chat_ask(
     canonical = canonical_tools(plane, [name for name in facts.tools if name not in stripped])
 
     def make(deployment: Deployment, cap: int | None) -> Mapping[str, Any]:
-        return outgoing(
+        return requests.outgoing(
             body,
             facts,
             model=deployment.upstream_model,
@@ -91,16 +79,19 @@ def chat_ask(
     return ModelAsk(
         kind=Kind.CHAT,
         model=model,
-        path="/chat/completions",
+        format=wire,
+        path=_path(wire, arrival.query),
+        headers=tuple((name, arrival.headers[name]) for name in wire.passed_headers if name in arrival.headers),
         prompt=prompt,
-        texts=lambda: _texts(body),
+        texts=lambda: requests.texts(body),
         outgoing=make,
         stream=facts.stream,
         include_usage=facts.include_usage,
         choices=facts.choices,
         client_max_tokens=facts.client_max_tokens,
         produces_output=True,
-        sliceable=facts.stream and facts.choices == 1 and not model.hidden_reasoning,
+        sliceable=facts.stream and facts.choices == 1 and not (model.hidden_reasoning or facts.hidden),
+        thinking_tokens=facts.thinking_tokens,
         tools=canonical,
         continues=turns.previous(prompt),
         service_tiers=None if facts.service_tier == "auto" else frozenset({facts.service_tier}),
@@ -121,7 +112,9 @@ def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model
     return ModelAsk(
         kind=Kind.EMBEDDINGS,
         model=model,
+        format=arrival.format,
         path="/embeddings",
+        headers=(),
         prompt=Prompt(digest(facts.model.encode()), packed, digest(packed), facts.inputs, weight),
         texts=lambda: facts.texts,
         outgoing=make,
@@ -131,6 +124,7 @@ def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model
         client_max_tokens=None,
         produces_output=False,
         sliceable=False,
+        thinking_tokens=0,
         tools={},
         continues=None,
         service_tiers=frozenset(),
@@ -139,11 +133,13 @@ def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model
     )
 
 
-def _beside_messages(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name not in _NOT_THE_PROMPT and value is not None}
+def _path(wire: WireFormat, query: Mapping[str, str]) -> str:
+    """Where the request goes, below the provider's address, with what of the client's query goes along."""
+    passed = {name: query[name] for name in wire.passed_query if name in query}
+    return f"{wire.path}?{urlencode(passed)}" if passed else wire.path
 
 
-def _constants(facts: ChatFacts, model: Model, rules: EstimateRules) -> int:
+def _constants(facts: RequestFacts, model: Model, rules: EstimateRules) -> int:
     content = facts.content
     if content is NO_CONTENT_BUT_TEXT:
         return 0
@@ -151,34 +147,9 @@ def _constants(facts: ChatFacts, model: Model, rules: EstimateRules) -> int:
     return images + content.audio_parts * (rules.audio_tokens or 0) + content.file_parts * (rules.file_tokens or 0)
 
 
-def _uncounted(facts: ChatFacts, rules: EstimateRules) -> tuple[str, ...]:
+def _uncounted(facts: RequestFacts, rules: EstimateRules) -> tuple[str, ...]:
     if facts.content is NO_CONTENT_BUT_TEXT:
         return ()
     audio = ("audio",) if facts.content.audio_parts and rules.audio_tokens is None else ()
     files = ("files",) if facts.content.file_parts and rules.file_tokens is None else ()
     return (*audio, *files)
-
-
-def _texts(body: Mapping[str, Any]) -> list[str]:
-    """All inline text of a chat request, as a tokenizer should count it."""
-    found: list[str] = []
-    for message in body["messages"]:
-        for name, value in message.items():
-            if isinstance(value, str):
-                found.append(value)
-            elif isinstance(value, list):
-                found += [_part_text(part) for part in value]
-            elif value is not None:
-                found.append(f"{name} {orjson.dumps(value).decode()}")
-    beside = _beside_messages(body)
-    return [*found, orjson.dumps(beside).decode()] if beside else found
-
-
-def _part_text(part: Any) -> str:
-    if not isinstance(part, Mapping):
-        return str(part)
-    if isinstance(text := part.get("text"), str):
-        return text
-    if part.get("type") in ("image_url", "input_audio", "file"):
-        return ""
-    return orjson.dumps(part).decode()

@@ -1,0 +1,41 @@
+"""What governance needs to know of a model request, whatever wire format it came in; the body itself is passed on."""
+
+from typing import NamedTuple
+
+
+class FieldRefused(Exception):
+    """A field that is malformed (`unsupported` False) or that this gateway does not serve."""
+
+    def __init__(self, field: str, message: str, *, unsupported: bool = False) -> None:
+        super().__init__(message)
+        self.field = field
+        self.unsupported = unsupported
+
+
+class ContentFacts(NamedTuple):
+    """What in the messages is not inline text (rule 3)."""
+
+    images: int
+    data_url_bytes: int
+    audio_parts: int
+    file_parts: int
+
+
+NO_CONTENT_BUT_TEXT = ContentFacts(0, 0, 0, 0)
+
+
+class RequestFacts(NamedTuple):
+    """`include_usage` = the client asked for an event that only tells usage; `thinking_tokens` = what of its
+    maximum the client leaves to thinking, which a cap must not touch; `hidden` = output is billed that is not shown."""
+
+    model: str
+    stream: bool
+    include_usage: bool
+    choices: int
+    client_max_tokens: int | None
+    max_field: str | None
+    tools: tuple[str, ...]
+    service_tier: str
+    content: ContentFacts
+    thinking_tokens: int = 0
+    hidden: bool = False

@@ -1,0 +1,96 @@
+"""A wire format as the data plane sees it: how requests are read, replies metered, conversations traced, streams ended.
+
+Formats are tables of pure functions, so that the line of a call has no branch for any of them;
+`gateway.core.wire.formats` names them all.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from gateway.core.usage import Usage
+from gateway.core.wire.exchange import Exchange
+from gateway.core.wire.facts import RequestFacts
+from gateway.core.wire.metering import Meter
+
+
+class StreamEnd(Protocol):
+    """Ends a stream early in the form that its clients understand (rule 32)."""
+
+    @property
+    def watching(self) -> bool:
+        """Whether it wants to see the next event that goes to the client."""
+
+    def saw(self, chunk: Mapping[str, Any]) -> None: ...
+
+    def usage(self, usage: Usage) -> bytes:
+        """The event that tells usage, for a client that asked for one."""
+
+    def error(self, message: str, code: str, machine: Mapping[str, Any]) -> bytes:
+        """The last event."""
+
+
+class Outgoing(Protocol):
+    """Makes the body that is sent: the client's, with the upstream's name of the model, the cap and what a report of
+    usage needs. `cap` None = the client's own stays."""
+
+    def __call__(
+        self,
+        body: Mapping[str, Any],
+        facts: RequestFacts,
+        *,
+        model: str,
+        cap: int | None,
+        cap_field: str,
+        ask_usage: bool,
+    ) -> Mapping[str, Any]: ...
+
+
+class Requests(NamedTuple):
+    """Reading and writing requests. `read` and `without_tools` raise FieldRefused.
+
+    `beside` gives what adds to the prompt beside the growing list of messages, `texts` all inline text as a tokenizer
+    should count it; the fields `aside` say nothing about whether two requests are the same.
+    """
+
+    read: Callable[[Mapping[str, Any]], RequestFacts]
+    outgoing: Outgoing
+    without_tools: Callable[[Mapping[str, Any], frozenset[str]], Mapping[str, Any]]
+    beside: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    texts: Callable[[Mapping[str, Any]], Sequence[str]]
+    aside: frozenset[str]
+
+
+class Replies(NamedTuple):
+    """Reading a whole reply. `usage` gives (usage, bad): `bad` = there is a report and it cannot be true; `calls` gives
+    (name, arguments) of the tool calls; `tier` the service tier that it was served by."""
+
+    usage: Callable[[Mapping[str, Any]], tuple[Usage | None, bool]]
+    text: Callable[[Mapping[str, Any]], str]
+    calls: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]]
+    tier: Callable[[Mapping[str, Any]], str | None]
+
+
+class Conversation(NamedTuple):
+    """Reading the messages of a request for loop detection: the exchanges that begin after the first so many messages
+    (0 = only the last), how it began, and whether the model has said something in it (rule 24)."""
+
+    exchanges: Callable[[Sequence[Any], int], list[Exchange]]
+    beginning: Callable[[Sequence[Any]], str]
+    answered: Callable[[Sequence[Any]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class WireFormat:
+    """`path` is where a provider of this format takes requests, below its base address. Of a client's headers and query
+    only those that are named here go along, byte for byte."""
+
+    name: str
+    path: str
+    requests: Requests
+    replies: Replies
+    conversation: Conversation
+    meter: Callable[[], Meter]
+    ending: Callable[[], StreamEnd]
+    passed_headers: tuple[str, ...] = ()
+    passed_query: tuple[str, ...] = ()
