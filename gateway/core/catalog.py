@@ -8,6 +8,7 @@ from gateway.core.limit import Limit
 from gateway.core.loop import LoopRules
 from gateway.core.money import PICOS_PER_MICRO
 from gateway.core.pricing import Rates, bound
+from gateway.core.routing import Route
 from gateway.core.session import SessionRules
 from gateway.core.upstream import Timeouts
 from gateway.core.usage import TOKENS_MAX
@@ -21,12 +22,14 @@ IMAGE_TOKENS_ASSUMED = 3_000
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One concrete model at one provider. `cap_field` is the field that caps output there."""
+    """One concrete model at one provider. `cap_field` is the field that caps output there, `speaks` names the wire
+    formats that it takes."""
 
     provider: str
     upstream_model: str
     cap_field: str
     ask_usage: bool
+    speaks: tuple[str, ...] = ("openai_chat",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +127,4 @@ class Catalog:
     own_server_names: frozenset[str]
     tool_prices: Mapping[str, int]
     revision: int
+    routes: tuple[Route, ...] = ()

@@ -55,6 +55,8 @@ ATTRIBUTES: Mapping[str, Kind] = {
     "tool.name": Kind.STRING,
     "tool.server": Kind.STRING,
     "call.stream": Kind.BOOLEAN,
+    "call.input_bytes": Kind.NUMBER,
+    "call.tool_count": Kind.NUMBER,
 }
 
 # Below these, any one name is a string attribute: `user.labels.seniority`, `call.tags["ticket id"]`.

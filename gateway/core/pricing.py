@@ -24,13 +24,16 @@ class TokenRates:
     output_picos: int
     audio_input_picos: int
     audio_output_picos: int
+    cache_write_long_picos: int | None = None
+    """Of writes that are kept for an hour; None = one meter with the other writes."""
 
     def __post_init__(self) -> None:
         if min(self.of_input() + self.of_output()) < 0:
             raise ValueError("a rate cannot be negative")
 
     def of_input(self) -> tuple[int, ...]:
-        return (self.input_picos, self.cached_input_picos, self.cache_write_picos, self.audio_input_picos)
+        long = () if self.cache_write_long_picos is None else (self.cache_write_long_picos,)
+        return (self.input_picos, self.cached_input_picos, self.cache_write_picos, *long, self.audio_input_picos)
 
     def of_output(self) -> tuple[int, ...]:
         return (self.output_picos, self.audio_output_picos)
@@ -130,6 +133,7 @@ def flat_rates(
     *,
     cached_input_picos: int | None = None,
     cache_write_picos: int | None = None,
+    cache_write_long_picos: int | None = None,
     audio_input_picos: int | None = None,
     audio_output_picos: int | None = None,
     request_fee_usd_micros: int = 0,
@@ -143,6 +147,7 @@ def flat_rates(
         output_picos=output_picos,
         audio_input_picos=input_picos if audio_input_picos is None else audio_input_picos,
         audio_output_picos=output_picos if audio_output_picos is None else audio_output_picos,
+        cache_write_long_picos=cache_write_long_picos,
     )
     return Rates(Schedule(usual), request_fee_usd_micros=request_fee_usd_micros, source=source)
 
@@ -151,10 +156,12 @@ def cost(usage: Usage, rates: Rates, service_tier: str | None = None) -> Cost:
     """What this usage costs. `service_tier` is what the reply says it was served by. Reasoning is priced as output."""
     at = rates.schedule(service_tier).at(usage.input_tokens)
     apart = usage.cached_input_tokens + usage.cache_write_tokens + usage.audio_input_tokens
+    long = 0 if at.cache_write_long_picos is None else usage.cache_write_long_tokens
     metered = (
         ("input", usage.input_tokens - apart, at.input_picos),
         ("cached_input", usage.cached_input_tokens, at.cached_input_picos),
-        ("cache_write", usage.cache_write_tokens, at.cache_write_picos),
+        ("cache_write", usage.cache_write_tokens - long, at.cache_write_picos),
+        ("cache_write_1h", long, at.cache_write_long_picos or 0),
         ("audio_input", usage.audio_input_tokens, at.audio_input_picos),
         ("output", usage.output_tokens - usage.audio_output_tokens, at.output_picos),
         ("audio_output", usage.audio_output_tokens, at.audio_output_picos),

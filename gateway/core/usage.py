@@ -22,7 +22,8 @@ class UsageInvalid(ValueError):
 class Usage:
     """What one call used, in tokens. `estimated` says how a figure came about that no provider reported.
 
-    `clamped`: a part was reported larger than its whole and was cut to it.
+    `clamped`: a part was reported larger than its whole and was cut to it. `cache_write_long_tokens` is the part of the
+    cache writes that is kept for an hour and has a price of its own.
     """
 
     input_tokens: int
@@ -34,10 +35,13 @@ class Usage:
     audio_output_tokens: int = 0
     estimated: str | None = None
     clamped: bool = False
+    cache_write_long_tokens: int = 0
 
     def __post_init__(self) -> None:
         # Priced apart, so these three must fit side by side; reasoning is priced as output and may overlap with audio.
         input_parts = self.cached_input_tokens + self.cache_write_tokens + self.audio_input_tokens
+        if self.cache_write_long_tokens > self.cache_write_tokens:
+            raise UsageInvalid("a part of the cache writes is larger than the whole")
         if input_parts > self.input_tokens or max(self.reasoning_tokens, self.audio_output_tokens) > self.output_tokens:
             raise UsageInvalid("a part of the usage is larger than the whole")
         if max(self.input_tokens, self.output_tokens) > TOKENS_MAX or self._any_negative():
@@ -50,6 +54,7 @@ class Usage:
             or self.audio_input_tokens < 0
             or self.reasoning_tokens < 0
             or self.audio_output_tokens < 0
+            or self.cache_write_long_tokens < 0
         )
 
     @property
@@ -95,6 +100,41 @@ def from_openai(report: object) -> Usage | None:
     return _clamped(input_tokens, (cached, cache_write, audio_input), output_tokens, (reasoning, audio_output))
 
 
+def from_anthropic(report: object) -> Usage | None:
+    """The `usage` member of a message, of `message_start` or of `message_delta`. None: no report. Raises UsageInvalid.
+
+    There `input_tokens` leaves out what was read from or written to a cache, so the three are added up; output holds
+    thinking. Writes are told by how long they are kept where the server tells it.
+    """
+    if report is None:
+        return None
+    usage = _object("usage", report)
+    fresh, output_tokens = _optional(usage, "input_tokens"), _optional(usage, "output_tokens")
+    if fresh is None and output_tokens is None:
+        return None
+    cached = _optional(usage, "cache_read_input_tokens") or 0
+    written = _optional(usage, "cache_creation_input_tokens") or 0
+    long = short = 0
+    if by_life := usage.get("cache_creation"):
+        details = _object("cache_creation", by_life)
+        short = _optional(details, "ephemeral_5m_input_tokens") or 0
+        long = _optional(details, "ephemeral_1h_input_tokens") or 0
+    thinking = 0
+    if of_output := usage.get("output_tokens_details"):
+        thinking = _optional(_object("output_tokens_details", of_output), "thinking_tokens") or 0
+    written = max(written, short + long)
+    output_tokens = output_tokens or 0
+    return Usage(
+        (fresh or 0) + cached + written,
+        cached,
+        written,
+        output_tokens,
+        min(thinking, output_tokens),
+        clamped=thinking > output_tokens,
+        cache_write_long_tokens=long,
+    )
+
+
 def last_report(earlier: Usage | None, later: Usage | None) -> Usage | None:
     """Of two reports of one call in the OpenAI or Gemini wire format: the later one, even where it is lower.
 
@@ -116,11 +156,16 @@ def largest_report(earlier: Usage | None, later: Usage | None) -> Usage | None:
         (larger["cached_input_tokens"], larger["cache_write_tokens"], larger["audio_input_tokens"]),
         larger["output_tokens"],
         (larger["reasoning_tokens"], larger["audio_output_tokens"]),
+        larger["cache_write_long_tokens"],
     )
 
 
 def _clamped(
-    input_tokens: int, input_parts: tuple[int, int, int], output_tokens: int, output_parts: tuple[int, int]
+    input_tokens: int,
+    input_parts: tuple[int, int, int],
+    output_tokens: int,
+    output_parts: tuple[int, int],
+    cache_write_long: int = 0,
 ) -> Usage:
     # Cache reads are cut first: they are the cheap part, and a false one would be a discount nobody gave.
     room = input_tokens
@@ -138,6 +183,7 @@ def _clamped(
         reasoning,
         audio_input,
         audio_output,
+        cache_write_long_tokens=min(cache_write_long, cache_write),
         clamped=(cached, cache_write, audio_input) != input_parts or (reasoning, audio_output) != output_parts,
     )
 

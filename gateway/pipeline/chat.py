@@ -14,6 +14,7 @@ from gateway.core.denial import Code, Denial, Refused
 from gateway.core.idempotency import HEADER
 from gateway.core.session import MarkRefused, mark_of
 from gateway.core.wire.facts import RequestFacts
+from gateway.core.wire.formats import FORMATS
 from gateway.core.wire.openai_embeddings import EmbeddingsFacts
 from gateway.pipeline.answer import Answer, ClientLeft
 from gateway.pipeline.authorize import (
@@ -41,6 +42,7 @@ from gateway.pipeline.read_request import (
 )
 from gateway.pipeline.reroute import Reroute, reroute
 from gateway.pipeline.reserve import Reserved, books_unavailable, reserve_model
+from gateway.pipeline.route import route_of
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.standing import refuse_unless_standing
 from gateway.pipeline.trace import sighting_of
@@ -68,7 +70,7 @@ async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind)
 
 async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trail: Trail) -> Answer:
     facts = request_facts(arrival) if kind is Kind.CHAT else embeddings_facts(arrival.body)
-    model = _model(plane, caller, facts.model)
+    model = model_named(plane, caller, facts.model)
     trail.stream = isinstance(facts, RequestFacts) and facts.stream
     trail.attribution = attribution_of(plane, caller, arrival, model)
     live = trail.live = await _session(plane, caller, arrival)
@@ -77,7 +79,8 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
     handed_over = False
     try:
         refuse_unless_standing(plane, live, caller.key)
-        passing = await _admit(plane, caller, arrival, live, facts, model)
+        passing = await _admit_routed(plane, caller, arrival, live, facts, model)
+        trail.attribution = passing.attribution
         try:
             with flight:
                 passing, reserved, warnings = await _reserve(plane, caller, arrival, live, facts, passing, trail)
@@ -97,6 +100,32 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
             leave(plane, flight)
 
 
+async def _admit_routed(
+    plane: Plane,
+    caller: Caller,
+    arrival: Arrival,
+    live: LiveSession,
+    facts: RequestFacts | EmbeddingsFacts,
+    model: Model,
+) -> Passing:
+    """As `_admit`, at the model that a route leads to where one takes this call."""
+    if not plane.catalog.routes or not isinstance(facts, RequestFacts):
+        return await _admit(plane, caller, arrival, live, facts, model)
+
+    async def context() -> PolicyContext:
+        attribution = attribution_of(plane, caller, arrival, model)
+        return await _context(plane, caller, arrival, live, attribution, facts)
+
+    async def admit(to: Model) -> Passing:
+        return await _admit(plane, caller, arrival, live, _for_model(facts, to), to)
+
+    routed = await route_of(plane, model, context, admit)
+    if routed is None:
+        return await admit(model)
+    route, passing = routed
+    return passing._replace(routed_from=model.alias, route=route.name)
+
+
 async def _admit(
     plane: Plane,
     caller: Caller,
@@ -106,12 +135,12 @@ async def _admit(
     model: Model,
 ) -> Passing:
     """Authorizes a call to this model and makes it ready. Raises Refused."""
+    _refuse_unless_spoken(model, arrival)
     attribution = attribution_of(plane, caller, arrival, model)
-    tools, stream = (facts.tools, facts.stream) if isinstance(facts, RequestFacts) else ((), False)
-    canonical = canonical_tools(plane, tools)
+    canonical = canonical_tools(plane, facts.tools if isinstance(facts, RequestFacts) else ())
     granted = standing_grant(plane, caller, model.alias, canonical)
     if granted is None:
-        context = await _context(plane, caller, arrival, live, attribution, stream=stream)
+        context = await _context(plane, caller, arrival, live, attribution, facts)
         granted = authorize_model(plane, caller, model.alias, canonical, context)
     if isinstance(facts, RequestFacts):
         ask = model_ask(plane, arrival, facts, model, granted.stripped, live.turns)
@@ -152,7 +181,7 @@ async def _reserve(
         if passing.ask.produces_output:
             seen = sighting_of(plane, passing.ask, arrival.body)
             warnings = await judge_model_call(plane, live, seen, passing.attribution, impatient=passing.impatient)
-        return passing, await hold(passing), warnings
+        return passing, await hold(passing, passing.routed_from), warnings
     except Reroute as hop:
         passing, reserved = await reroute(plane, hop, passing.model, attempt)
         trail.attribution = passing.attribution
@@ -162,6 +191,14 @@ async def _reserve(
 def _for_model(facts: RequestFacts | EmbeddingsFacts, model: Model) -> RequestFacts | EmbeddingsFacts:
     """The same request to another model, whose tokens are counted otherwise."""
     return facts._replace(model=model.alias) if isinstance(facts, RequestFacts) else replace(facts, model=model.alias)
+
+
+def _refuse_unless_spoken(model: Model, arrival: Arrival) -> None:
+    wire = arrival.format
+    if not any(wire.name in deployment.speaks for deployment in model.deployments):
+        served = ", ".join(sorted({FORMATS[name].title for each in model.deployments for name in each.speaks}))
+        text = f"Model '{model.alias}' is not served in the {wire.title} format; it is in {served}."
+        raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="model"))
 
 
 def attribution_of(plane: Plane, caller: Caller, arrival: Arrival, model: Model) -> Attribution:
@@ -185,7 +222,8 @@ def attribution_of(plane: Plane, caller: Caller, arrival: Arrival, model: Model)
     return found
 
 
-def _model(plane: Plane, caller: Caller, alias: str) -> Model:
+def model_named(plane: Plane, caller: Caller, alias: str) -> Model:
+    """Raises Refused (`model_unknown`)."""
     model = plane.catalog.models.get(alias)
     if model is None:
         known = tuple(usable_models(plane, caller, standing_context(plane, caller))[:5])
@@ -204,7 +242,12 @@ async def _session(plane: Plane, caller: Caller, arrival: Arrival) -> LiveSessio
 
 
 async def _context(
-    plane: Plane, caller: Caller, arrival: Arrival, live: LiveSession, attribution: Attribution, *, stream: bool
+    plane: Plane,
+    caller: Caller,
+    arrival: Arrival,
+    live: LiveSession,
+    attribution: Attribution,
+    facts: RequestFacts | EmbeddingsFacts,
 ) -> PolicyContext:
     """What conditions may look at; limit values are those before the hold (rule 21)."""
     now_us = plane.clock.now_us()
@@ -213,7 +256,10 @@ async def _context(
     call["model.name"] = attribution.model
     call["model.tier"] = attribution.model_tier
     call["model.provider"] = attribution.provider
+    tools, stream = (facts.tools, facts.stream) if isinstance(facts, RequestFacts) else ((), False)
     call["call.stream"] = stream
+    call["call.tool_count"] = len(tools)
+    call["call.input_bytes"] = arrival.body_bytes
     for name, value in arrival.tags:
         call[f"call.tags.{name}"] = value
     return PolicyContext(caller.principal, call, local_time(now_us, plane.policy_zone), None, used_ratio)

@@ -42,13 +42,16 @@ _EVENT_STREAM: Final = {
 
 
 class Passing(NamedTuple):
-    """A call that may pass to a model. `impatient` = it comes too soon after one that its upstream failed."""
+    """A call that may pass to a model. `impatient` = it comes too soon after one that its upstream failed; `route` = by
+    which rule it came here from the alias `routed_from`."""
 
     model: Model
     attribution: Attribution
     granted: Granted
     ask: ModelAsk
     impatient: bool
+    routed_from: str = ""
+    route: str = ""
 
 
 def leave(plane: Plane, flight: Flight) -> None:
@@ -90,6 +93,8 @@ async def _answer(
     sent = await _forward(plane, flight, ask, reserved, arrival)
     headers = governed_headers(plane, reserved.hold, live.id, warnings)
     _say_governed(headers, ask, reserved)
+    if passing.route:
+        headers["x-comptroller-routed"] = f"route={passing.route};from={passing.routed_from};to={passing.model.alias}"
     if passing.granted.stripped:
         headers["x-comptroller-stripped"] = passing.granted.stripped_header()
     if isinstance(sent, Whole):

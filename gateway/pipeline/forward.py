@@ -29,8 +29,11 @@ _QUOTA_WORDS = frozenset(
         "project_spend_limit_exceeded",
         "organization_usage_limit_exceeded",
         "billing_hard_limit_reached",
+        "enforced_spend_limit_reached",
     }
 )
+_QUOTA_SENTENCE = "reached your specified API usage limits"
+"""With which Anthropic's API refuses; it has no code for it."""
 
 
 class Sent(NamedTuple):
@@ -70,6 +73,8 @@ async def _try_each(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
     turn = reserved.turn
     first = 0 if turn is None else turn.place
     for index, deployment in enumerate(ask.model.deployments[first:], first):
+        if ask.format.name not in deployment.speaks:
+            continue
         if not await _covered(plane, reserved, deployment):
             continue
         if turn is not None:
@@ -174,8 +179,12 @@ def _out_of_money(status: int, text: str) -> bool:
         error: Any = orjson.loads(text).get("error")
     except (orjson.JSONDecodeError, AttributeError):
         return False
-    words = {error.get("code"), error.get("type")} if isinstance(error, dict) else set()
-    return bool(words & _QUOTA_WORDS)
+    if not isinstance(error, dict):
+        return False
+    details = error.get("details")
+    said = details.get("error_code") if isinstance(details, dict) else None
+    words = {word for word in (error.get("code"), error.get("type"), said) if isinstance(word, str)}
+    return bool(words & _QUOTA_WORDS) or _QUOTA_SENTENCE in str(error.get("message"))
 
 
 def upstream_denial(error: UpstreamError) -> Denial:

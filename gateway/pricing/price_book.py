@@ -164,13 +164,15 @@ def _token_rates(price: ModelPrice, input_tokens: int) -> TokenRates:
     plain_input = picos(price.input_mtok, 0)
     # Embedding models list no output and give none.
     plain_output = picos(price.output_mtok, 0)
+    written = picos(price.cache_write_mtok, plain_input)
     return TokenRates(
         input_picos=plain_input,
         cached_input_picos=picos(price.cache_read_mtok, plain_input),
-        cache_write_picos=picos(price.cache_write_mtok, plain_input),
+        cache_write_picos=written,
         output_picos=plain_output,
         audio_input_picos=picos(price.input_audio_mtok, plain_input),
         audio_output_picos=picos(price.output_audio_mtok, plain_output),
+        cache_write_long_picos=None if price.cache_write_1h_mtok is None else picos(price.cache_write_1h_mtok, written),
     )
 
 

@@ -18,11 +18,14 @@ _REFERENCES = (
     (("limits", "*", "provider"), "providers"),
     (("limits", "*", "model"), "models"),
     (("limits", "*", "action", "route_to"), "models"),
+    (("routes", "*", "to"), "models"),
+    (("routes", "*", "from"), "models"),
+    (("routes", "*", "from", "*"), "models"),
     (("loops", "action", "route_to"), "models"),
     (("loops", "actions", "*", "route_to"), "models"),
     (("loops", "ladder", "*", "action", "route_to"), "models"),
 )
-_UNIQUE = (("limits", "*", "name"), ("keys", "*", "name"))
+_UNIQUE = (("limits", "*", "name"), ("keys", "*", "name"), ("routes", "*", "name"))
 
 
 def cross_faults(root: dict[str, Value]) -> Iterator[Located]:

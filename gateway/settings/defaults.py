@@ -1,6 +1,7 @@
 """The configuration of a start without a file (rule 35): what the environment has a key for, and safe budgets."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from gateway.settings.findings import Finding
 from gateway.settings.limits import Limit
@@ -17,9 +18,12 @@ SESSION_USD_MICROS = 5_000_000
 USER_DAY_USD_MICROS = 20_000_000
 
 _ADMIN_VARIABLE = "COMPTROLLER_ADMIN_TOKEN"
-_OPENAI_VARIABLE = "OPENAI_API_KEY"
+_HOSTED: tuple[tuple[Literal["openai", "anthropic"], str], ...] = (
+    ("openai", "OPENAI_API_KEY"),
+    ("anthropic", "ANTHROPIC_API_KEY"),
+)
+"""Provider kinds that a key in the environment is enough for; each provider is named as its kind."""
 _UNBUILT = (
-    ("ANTHROPIC_API_KEY", "anthropic"),
     ("GEMINI_API_KEY", "gemini"),
     ("AZURE_OPENAI_API_KEY", "azure_openai"),
     ("AWS_ACCESS_KEY_ID", "bedrock"),
@@ -31,14 +35,17 @@ _SIMULATED = (
 """Model, pico-USD a token of input and of output: prices of the size that small and large models have."""
 
 
-def defaults(environment: Mapping[str, str], openai_models: Sequence[str]) -> Loaded:
-    """`openai_models` are offered if OPENAI_API_KEY is set; the caller picks ones that have a price."""
+def defaults(environment: Mapping[str, str], offered: Mapping[str, Sequence[str]]) -> Loaded:
+    """`offered` has the models of each kind of provider that the environment may hold a key for; the caller picks ones
+    that have a price."""
     warnings = [
         Finding(("providers",), 0, 0, f"`{name}` is set, but the provider kind `{kind}` {PLANNED}", "it is left alone")
         for name, kind in _UNBUILT
         if environment.get(name)
     ]
-    providers, models = _openai(environment, openai_models) if environment.get(_OPENAI_VARIABLE) else _simulated()
+    providers, models = _hosted(environment, offered)
+    if not providers:
+        providers, models = _simulated()
     token = environment.get(_ADMIN_VARIABLE)
     settings = Settings(
         admin=Admin(token=Secret(token) if token else None),
@@ -53,9 +60,16 @@ def defaults(environment: Mapping[str, str], openai_models: Sequence[str]) -> Lo
     return Loaded(settings, tuple(warnings))
 
 
-def _openai(environment: Mapping[str, str], names: Sequence[str]) -> tuple[dict[str, Provider], dict[str, Model]]:
-    provider = Provider(kind="openai", api_key=Secret(environment[_OPENAI_VARIABLE]))
-    return {"openai": provider}, {name: Model(provider="openai") for name in names}
+def _hosted(
+    environment: Mapping[str, str], offered: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Provider], dict[str, Model]]:
+    providers: dict[str, Provider] = {}
+    models: dict[str, Model] = {}
+    for kind, variable in _HOSTED:
+        if environment.get(variable):
+            providers[kind] = Provider(kind=kind, api_key=Secret(environment[variable]))
+            models |= {name: Model(provider=kind) for name in offered[kind]}
+    return providers, models
 
 
 def _simulated() -> tuple[dict[str, Provider], dict[str, Model]]:

@@ -1,6 +1,8 @@
 """Providers, the models that clients see, and prices."""
 
+from collections.abc import Mapping
 from datetime import date
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -24,13 +26,17 @@ from gateway.settings.findings import Fault, Flaw
 from gateway.settings.section import Section
 
 OPENAI_URL = "https://api.openai.com/v1"
+ANTHROPIC_URL = "https://api.anthropic.com/v1"
+_HOSTED: Mapping[str, str] = MappingProxyType({"openai": OPENAI_URL, "anthropic": ANTHROPIC_URL})
 Tokens = Annotated[Count, Field(ge=1)]
 
 
 class Provider(Section):
-    kind: Literal["openai", "openai_compatible", "simulated"] = setting(..., "Which API it speaks.")
+    kind: Literal["openai", "anthropic", "openai_compatible", "simulated"] = setting(..., "Which API it speaks.")
     base_url: HttpUrl | None = setting(
-        None, f"Address up to `/v1`. `openai`: `{OPENAI_URL}`; `openai_compatible`: required."
+        None,
+        f"Address up to `/v1`. `openai`: `{OPENAI_URL}`; `anthropic`: `{ANTHROPIC_URL}`; "
+        "`openai_compatible`: required.",
     )
     api_key: ApiKey = setting(None, "Credential, by reference. `none` for a local server that asks for none.")
     headers: Headers = setting({}, "Headers added to each request. Secret ones by reference.")
@@ -47,8 +53,8 @@ class Provider(Section):
         if self.kind == "simulated":
             given = [name for name in ("base_url", "api_key", "headers") if getattr(self, name)]
             flaws += [Flaw("a simulated provider has none", "remove it", (name,)) for name in given]
-        elif self.kind == "openai" and self.api_key is None:
-            flaws.append(Flaw("is missing", "write `${OPENAI_API_KEY}`", ("api_key",)))
+        elif self.kind in _HOSTED and self.api_key is None and not self._asks_for_none:
+            flaws.append(Flaw("is missing", f"write `${{{self.kind.upper()}_API_KEY}}`", ("api_key",)))
         elif self.kind == "openai_compatible":
             if "api_key" not in self.model_fields_set:
                 flaws.append(Flaw("is missing", "write `${NAME}`, or `none` if the server asks for none", ("api_key",)))
@@ -59,9 +65,19 @@ class Provider(Section):
         return self
 
     @property
+    def _asks_for_none(self) -> bool:
+        """Whether it is said that the server at this address takes calls without a key."""
+        return self.base_url is not None and "api_key" in self.model_fields_set
+
+    @property
     def url(self) -> str | None:
         """The address that requests go to; None for the simulated provider."""
-        return self.base_url or (OPENAI_URL if self.kind == "openai" else None)
+        return self.base_url or _HOSTED.get(self.kind)
+
+    @property
+    def speaks(self) -> tuple[str, ...]:
+        """The names of the wire formats that it takes, see `gateway.core.wire.formats`."""
+        return ("anthropic_messages",) if self.kind == "anthropic" else ("openai_chat",)
 
     @property
     def output_cap_field(self) -> str:
@@ -78,6 +94,9 @@ class Rates(Section):
     )
     cache_write_picos_per_token: PicosPerToken | None = setting(
         None, "USD per million input tokens written to a cache; none: as input.", alias="cache_write_usd_per_mtok"
+    )
+    cache_write_1h_picos_per_token: PicosPerToken | None = setting(
+        None, "The same where it is kept for an hour; none: as other writes.", alias="cache_write_1h_usd_per_mtok"
     )
 
 

@@ -7,6 +7,7 @@ from gateway.settings.limits import Limit
 from gateway.settings.mcp import Mcp
 from gateway.settings.principals import Agent, App, Key, Service, Team, User
 from gateway.settings.providers import Model, PriceBook, Provider
+from gateway.settings.routes import Route
 from gateway.settings.runs import Loops, Sessions
 from gateway.settings.section import Section
 from gateway.settings.server import (
@@ -45,6 +46,7 @@ class Settings(Section):
     agents: Named[Agent] = setting({}, "Declared attributes of agents.")
     keys: Items[Key] = setting((), "Keys that the file declares; others are made at run time.")
     limits: Items[Limit] = setting((), "Every limit that matches a call binds it.")
+    routes: Items[Route] = setting((), "Calls that go to another model; the first route that takes one decides.")
     sessions: Sessions = section(Sessions, "Runs of agents.")
     loops: Loops = section(Loops, "When a session is taken to run in circles.")
     idempotency: Idempotency = section(Idempotency, "Requests with an Idempotency-Key.")

@@ -6,17 +6,27 @@ from gateway.core.upstream import Timeouts, UpstreamRequest
 from gateway.ports import Upstream, UpstreamReply
 
 REDACTED = "[credential]"
+ANTHROPIC_VERSION = "anthropic-version"
+_ANTHROPIC_VERSION_ASSUMED = "2023-06-01"
 _SECRET_LENGTH_MIN = 6
 
 
+def credential_of(kind: str, api_key: str | None) -> dict[str, str]:
+    """The headers with which a provider of this kind is shown its key, and what its API asks for beside it."""
+    if kind == "anthropic":
+        key = {} if api_key is None else {"x-api-key": api_key}
+        return {ANTHROPIC_VERSION: _ANTHROPIC_VERSION_ASSUMED, **key}
+    return {} if api_key is None else {"authorization": f"Bearer {api_key}"}
+
+
 class HttpProvider:
-    """A provider that speaks the OpenAI format under `base_url` (up to `/v1`)."""
+    """A provider under `base_url` (up to `/v1`). `credential` are the headers that show whose account is used."""
 
     def __init__(
         self,
         name: str,
         base_url: str,
-        api_key: str | None,
+        credential: Mapping[str, str],
         headers: Mapping[str, str],
         upstream: Upstream,
         reply_bytes_max: int,
@@ -24,12 +34,12 @@ class HttpProvider:
         self.name = name
         self._base_url = base_url.rstrip("/")
         own = {"content-type": "application/json", "user-agent": "comptroller"}
-        if api_key is not None:
-            own["authorization"] = f"Bearer {api_key}"
+        own |= credential
         own.update((header.lower(), value) for header, value in headers.items())
         self._headers = tuple(own.items())
-        self._fixed = frozenset(own) - {"anthropic-version"}
-        self._secrets = tuple(s for s in (api_key, *headers.values()) if s and len(s) >= _SECRET_LENGTH_MIN)
+        self._fixed = frozenset(own) - {ANTHROPIC_VERSION}
+        shown = [value.removeprefix("Bearer ") for name, value in credential.items() if name != ANTHROPIC_VERSION]
+        self._secrets = tuple(s for s in (*shown, *headers.values()) if len(s) >= _SECRET_LENGTH_MIN)
         self._upstream = upstream
         self._reply_bytes_max = reply_bytes_max
 

@@ -15,6 +15,7 @@ from gateway.pipeline.answer import Answer, ClientLeft, Streamed, Whole
 from gateway.web.errors import refusal
 from gateway.web.exchange import Request, headers_of
 from gateway.web.face import Face, Handler
+from gateway.web.fronts import front_of
 from gateway.web.guard import objection
 from gateway.web.patience import Patience
 from gateway.web.run import answer_to
@@ -47,7 +48,7 @@ class Edge:
         raw = dict(scope["headers"])
         refused = objection(scope["headers"], raw, scope["path"], self._face.header_bytes_max)
         if refused is not None:
-            closing = refusal(refused)
+            closing = refusal(refused, front_of(scope["path"], headers_of(raw)))
             closing.headers["connection"] = "close"
             await send_whole(send, closing)
             return

@@ -1,4 +1,4 @@
-"""The one table from a denial to an HTTP answer in the OpenAI wire format (CONTRACT.md section 5, rules 30 and 31).
+"""The one table from a denial to an HTTP answer in the wire format spoken (CONTRACT.md section 5, rules 30 and 31).
 
 A denial that waiting cannot cure says `x-should-retry: false` and carries no retry-after, so that stock SDKs and agents
 stop and show it: a final one, and a failure of the upstream that only an administrator can mend.
@@ -11,8 +11,10 @@ from typing import Final
 import orjson
 
 from gateway.core.denial import Code, Denial
+from gateway.core.wire import anthropic_reply
 from gateway.core.wire.openai_reply import error_body
 from gateway.pipeline.answer import Headers, Whole, remaining_words
+from gateway.web.fronts import Front
 
 STATUS: Final[Mapping[Code, int]] = {
     Code.KEY_MISSING: 401,
@@ -49,6 +51,31 @@ STATUS: Final[Mapping[Code, int]] = {
     Code.ROUTE_UNKNOWN: 404,
 }  # fmt: skip
 
+_FINAL: Final = (
+    *(
+        Code.BUDGET_EXHAUSTED,
+        Code.SESSION_BUDGET_EXHAUSTED,
+        Code.LOOP_DETECTED,
+        Code.SESSION_PAUSED,
+        Code.SESSION_STOPPED,
+    ),
+    *(Code.SESSION_EXPIRED, Code.SESSION_LIMIT, Code.AGENT_STOPPED, Code.UPSTREAM_QUOTA),
+)
+_OF_POLICY: Final = (
+    *(Code.MODEL_DENIED, Code.MODEL_UNKNOWN, Code.TOOL_DENIED, Code.FIELD_UNSUPPORTED, Code.PRICE_UNKNOWN),
+)
+
+STATUS_OF: Final[Mapping[Front, Mapping[Code, int]]] = {
+    Front.OPENAI: STATUS,
+    # Codex asks again five times after every 4xx but 400.
+    Front.RESPONSES: {**STATUS, **dict.fromkeys(_FINAL, 400)},
+    # Claude Code asks again six times after 400, without its beta features, and shows 403 at once.
+    Front.ANTHROPIC: {**STATUS, **dict.fromkeys(_OF_POLICY, 403), Code.OVERLOADED: 529},
+}
+
+RESPONSES_RETRY_MAX_S = 30.0
+"""Codex sleeps for as long as it is told."""
+
 _TYPES: Final = {
     401: "authentication_error",
     402: "insufficient_quota",
@@ -58,13 +85,23 @@ _TYPES: Final = {
     503: "service_unavailable",
     504: "upstream_error",
 }
+_ANTHROPIC_TYPES: Final = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    502: "api_error",
+    503: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
 
 
-def refusal(denial: Denial) -> Whole:
+def refusal(denial: Denial, front: Front = Front.OPENAI) -> Whole:
     """The answer to a refused call."""
-    status = STATUS[denial.code]
-    kind = _TYPES.get(status, "invalid_request_error")
-    body = error_body(denial.message, kind, denial.code.value, denial.machine(), denial.field)
+    status = STATUS_OF[front][denial.code]
     headers: Headers = {"content-type": "application/json"}
     if denial.call_id is not None:
         headers["x-comptroller-call"] = denial.call_id
@@ -77,16 +114,30 @@ def refusal(denial: Denial) -> Whole:
         )
     if denial.final or denial.retry_after_s is None:
         headers["x-should-retry"] = "false"
-    elif denial.retry_after_s is not None:
-        headers["retry-after"] = str(max(1, math.ceil(denial.retry_after_s)))
-        headers["retry-after-ms"] = str(max(1, math.ceil(denial.retry_after_s * 1000)))
+    else:
+        wait_s = min(denial.retry_after_s, RESPONSES_RETRY_MAX_S) if front is Front.RESPONSES else denial.retry_after_s
+        headers["retry-after"] = str(max(1, math.ceil(wait_s)))
+        headers["retry-after-ms"] = str(max(1, math.ceil(wait_s * 1000)))
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    return Whole(status, headers, orjson.dumps(body))
+    return Whole(status, headers, orjson.dumps(_body(denial, status, front)))
 
 
-def broken(incident: str) -> Whole:
+def broken(incident: str, front: Front = Front.OPENAI) -> Whole:
     """Something that must not happen did: nothing about it is shown but an id that the log has too."""
     text = f"Something went wrong here; the operator finds it in the log under {incident}."
-    body = error_body(text, "api_error", "internal", None, None)
+    if front is Front.ANTHROPIC:
+        body = anthropic_reply.error_body(text, "api_error", None, None)
+    else:
+        body = error_body(text, "api_error", "internal", None, None)
     return Whole(500, {"content-type": "application/json"}, orjson.dumps(body))
+
+
+def _body(denial: Denial, status: int, front: Front) -> Mapping[str, object]:
+    if front is Front.ANTHROPIC:
+        kind = _ANTHROPIC_TYPES.get(status, "invalid_request_error")
+        return anthropic_reply.error_body(denial.message, kind, denial.machine(), denial.call_id)
+    kind = _TYPES.get(status, "invalid_request_error")
+    if front is Front.RESPONSES and denial.code in _FINAL:
+        kind = _TYPES[402]  # what it is, whatever the status has to be
+    return error_body(denial.message, kind, denial.code.value, denial.machine(), denial.field)

@@ -1,4 +1,4 @@
-"""The OpenAI wire format in front: chat completions, embeddings, models."""
+"""The OpenAI wire format in front: chat completions, embeddings, models; and what all fronts share."""
 
 import orjson
 
@@ -6,6 +6,8 @@ from gateway.core.call import Arrival, Caller, Kind
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.identity import ABSENT
 from gateway.core.strict_json import JsonRefused
+from gateway.core.wire.format import WireFormat
+from gateway.core.wire.formats import OPENAI_CHAT
 from gateway.pipeline.answer import Answer, Whole
 from gateway.pipeline.authorize import standing_context, usable_models
 from gateway.pipeline.chat import model_call
@@ -14,26 +16,32 @@ from gateway.pipeline.tags import tags_of
 from gateway.web.body import parse_json
 from gateway.web.exchange import Request
 from gateway.web.face import Face
+from gateway.web.fronts import Front, front_of
 
 END_USER_LENGTH_MAX = 128
+_NO_DATE = "1970-01-01T00:00:00Z"  # what the API's own reference says where a date is not known
 
 
 async def chat_completions(face: Face, request: Request) -> Answer:
     """POST /v1/chat/completions"""
-    return await _governed(face, request, Kind.CHAT)
+    return await governed(face, request, Kind.CHAT, OPENAI_CHAT)
 
 
 async def embeddings(face: Face, request: Request) -> Answer:
     """POST /v1/embeddings"""
-    return await _governed(face, request, Kind.EMBEDDINGS)
+    return await governed(face, request, Kind.EMBEDDINGS, OPENAI_CHAT)
 
 
 async def models(face: Face, request: Request) -> Answer:
-    """GET /v1/models: only what this key may use."""
+    """GET /v1/models: only what this key may use, in the shape of the format that its client speaks."""
     caller = identified(face, request)
+    front = front_of(request.path, request.headers)
     names = usable_models(face.plane, caller, standing_context(face.plane, caller))
-    listed = [_model_object(face, name) for name in names]
-    return _json({"object": "list", "data": listed})
+    listed = [_model_object(name, front) for name in names]
+    if front is Front.ANTHROPIC:
+        ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}
+        return as_json({"data": listed, "has_more": False, **ends})
+    return as_json({"object": "list", "data": listed})
 
 
 async def model(face: Face, request: Request) -> Answer:
@@ -42,7 +50,7 @@ async def model(face: Face, request: Request) -> Answer:
     name = request.parameters["model"]
     if name not in usable_models(face.plane, caller, standing_context(face.plane, caller)):
         raise Refused(Denial(Code.ROUTE_UNKNOWN, f"Model '{name[:100]}' is not one that this key may use."))
-    return _json(_model_object(face, name))
+    return as_json(_model_object(name, front_of(request.path, request.headers)))
 
 
 async def unknown(face: Face, request: Request) -> Answer:
@@ -59,8 +67,15 @@ def identified(face: Face, request: Request) -> Caller:
         raise
 
 
-async def _governed(face: Face, request: Request, kind: Kind) -> Answer:
+async def governed(face: Face, request: Request, kind: Kind, wire: WireFormat) -> Answer:
+    """A call of a model in this wire format, down the whole line."""
     caller = identified(face, request)
+    arrival = await arrival_of(face, request, caller, wire)
+    return await model_call(face.plane, caller, arrival, kind)
+
+
+async def arrival_of(face: Face, request: Request, caller: Caller, wire: WireFormat) -> Arrival:
+    """Reads the body. Raises Refused for what is not an object of strict JSON."""
     content = await request.read_body()
     try:
         body = parse_json(content)
@@ -68,7 +83,7 @@ async def _governed(face: Face, request: Request, kind: Kind) -> Answer:
         raise Refused(Denial(Code.REQUEST_MALFORMED, f"The body is not acceptable JSON: {error}.")) from error
     if not isinstance(body, dict):
         raise Refused(Denial(Code.REQUEST_MALFORMED, "The body must be a JSON object."))
-    arrival = Arrival(
+    return Arrival(
         headers=request.headers,
         body=body,
         body_bytes=len(content),
@@ -76,9 +91,10 @@ async def _governed(face: Face, request: Request, kind: Kind) -> Answer:
         at_ns=request.at_ns,
         tags=tags_of(request.headers),
         end_user=_end_user(caller, body),
+        query=request.query(),
         left=request.left,
+        format=wire,
     )
-    return await model_call(face.plane, caller, arrival, kind)
 
 
 def _end_user(caller: Caller, body: dict[str, object]) -> str:
@@ -89,9 +105,11 @@ def _end_user(caller: Caller, body: dict[str, object]) -> str:
     return named[:END_USER_LENGTH_MAX]
 
 
-def _model_object(face: Face, name: str) -> dict[str, object]:
+def _model_object(name: str, front: Front) -> dict[str, object]:
+    if front is Front.ANTHROPIC:
+        return {"type": "model", "id": name, "display_name": name, "created_at": _NO_DATE}
     return {"id": name, "object": "model", "created": 0, "owned_by": "comptroller"}
 
 
-def _json(value: object) -> Whole:
+def as_json(value: object) -> Whole:
     return Whole(200, {"content-type": "application/json"}, orjson.dumps(value))

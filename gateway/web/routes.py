@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.web.anthropic import count_tokens, messages
 from gateway.web.face import Handler
 from gateway.web.health import healthz, metrics, readyz
 from gateway.web.openai import chat_completions, embeddings, model, models
@@ -32,6 +33,8 @@ class Route:
 DATA_ROUTES = (
     Route("POST", "/v1/chat/completions", Guard.KEY, chat_completions, "OpenAI chat completions", fast=True),
     Route("POST", "/v1/embeddings", Guard.KEY, embeddings, "OpenAI embeddings", fast=True),
+    Route("POST", "/v1/messages", Guard.KEY, messages, "Anthropic messages", fast=True),
+    Route("POST", "/v1/messages/count_tokens", Guard.KEY, count_tokens, "Tokens of an Anthropic prompt, free"),
     Route("GET", "/v1/models", Guard.KEY, models, "The models that this key may use"),
     Route("GET", "/v1/models/<path:model>", Guard.KEY, model, "One model that this key may use"),
 )

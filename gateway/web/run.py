@@ -5,6 +5,7 @@ from gateway.pipeline.answer import Answer, ClientLeft
 from gateway.web.errors import broken, refusal
 from gateway.web.exchange import Request
 from gateway.web.face import Face, Handler
+from gateway.web.fronts import front_of
 
 
 async def answer_to(face: Face, handler: Handler, request: Request) -> Answer:
@@ -12,8 +13,8 @@ async def answer_to(face: Face, handler: Handler, request: Request) -> Answer:
     try:
         return await handler(face, request)
     except Refused as refused:
-        return refusal(refused.denial)
+        return refusal(refused.denial, front_of(request.path, request.headers))
     except ClientLeft:
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence; the incident is logged with its traceback
-        return broken(face.incident(error))
+        return broken(face.incident(error), front_of(request.path, request.headers))

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.core.attribution import OPENER
 from gateway.core.catalog import Catalog, Deployment, EstimateRules, Model
+from gateway.core.condition import compile_condition
 from gateway.core.idempotency import ReplayRules
 from gateway.core.identity import (
     ABSENT,
@@ -18,6 +19,7 @@ from gateway.core.identity import (
 from gateway.core.limit import Action, Limit, Mode, Unit
 from gateway.core.loop import Answer, Detector, LoopAction, LoopRules
 from gateway.core.loop import Rung as LoopRung
+from gateway.core.routing import Route
 from gateway.core.session import SessionRules
 from gateway.core.upstream import Timeouts
 from gateway.core.window import parse
@@ -27,6 +29,7 @@ from gateway.settings.principals import Key as KeySetting
 from gateway.settings.principals import Principal
 from gateway.settings.providers import Model as ModelSetting
 from gateway.settings.root import Settings
+from gateway.settings.routes import Route as RouteSetting
 from gateway.settings.runs import Loops
 
 OWN_NAME = "comptroller"
@@ -63,6 +66,7 @@ def catalog_of(settings: Settings, revision: int) -> Catalog:
         own_server_names=frozenset({OWN_NAME}),
         tool_prices={name: server.price_usd_micros_per_call for name, server in settings.mcp.servers.items()},
         revision=revision,
+        routes=tuple(_route(route) for route in settings.routes),
     )
 
 
@@ -109,7 +113,11 @@ def _model(settings: Settings, alias: str, model: ModelSetting) -> Model:
         )
     deployments = tuple(
         Deployment(
-            provider, name, settings.providers[provider].output_cap_field, settings.providers[provider].include_usage
+            provider,
+            name,
+            settings.providers[provider].output_cap_field,
+            settings.providers[provider].include_usage,
+            settings.providers[provider].speaks,
         )
         for provider, name in targets
     )
@@ -164,6 +172,10 @@ def _limit(limit: LimitSetting) -> Limit:
         reserved=tuple(limit.reserved.items()),
         alert_at=tuple(sorted(set(limit.alert_at))),
     )
+
+
+def _route(route: RouteSetting) -> Route:
+    return Route(route.name, route.models, route.to, None if route.when is None else compile_condition(route.when))
 
 
 def _new_sessions(settings: Settings) -> Limit:

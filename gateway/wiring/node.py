@@ -44,7 +44,7 @@ from gateway.telemetry.observer import Observer
 from gateway.tokenizer.counter import TokenCounter
 from gateway.tokenizer.encodings import O200K
 from gateway.tokenizer.encodings import load as load_encoding
-from gateway.upstream.provider import HttpProvider
+from gateway.upstream.provider import HttpProvider, credential_of
 from gateway.upstream.simulated import SimulatedUpstream
 from gateway.wiring.alerting import Alerting, channels_of
 from gateway.wiring.capacity import capacity_rules
@@ -270,7 +270,7 @@ def providers_of(settings: Settings, upstreams: list[Upstream]) -> dict[str, Pro
         found[name] = HttpProvider(
             name,
             provider.url or "http://simulated.invalid/v1",
-            None if provider.api_key is None else provider.api_key.reveal(),
+            credential_of(provider.kind, None if provider.api_key is None else provider.api_key.reveal()),
             {header: value.reveal() for header, value in provider.headers.items()},
             upstream,
             settings.sizes.reply_max,

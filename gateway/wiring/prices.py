@@ -69,6 +69,7 @@ def _flat(rates: RatesSetting, source: str) -> Rates:
         rates.output_picos_per_token,
         cached_input_picos=rates.cached_input_picos_per_token,
         cache_write_picos=rates.cache_write_picos_per_token,
+        cache_write_long_picos=rates.cache_write_1h_picos_per_token,
         source=source,
     )
 

@@ -2,7 +2,7 @@
 
 from gateway.settings.defaults import defaults
 
-MODELS = ("gpt-5-mini", "gpt-5")
+MODELS = {"openai": ("gpt-5-mini", "gpt-5"), "anthropic": ("claude-opus-5-5",)}
 
 
 def test_rule_35_without_any_key_there_is_the_simulated_provider_with_prices() -> None:
@@ -16,12 +16,21 @@ def test_rule_35_without_any_key_there_is_the_simulated_provider_with_prices() -
 
 def test_rule_35_a_provider_key_in_the_environment_is_taken_up() -> None:
     settings = defaults({"OPENAI_API_KEY": "canary", "COMPTROLLER_ADMIN_TOKEN": "canary-token"}, MODELS).settings
-    assert list(settings.models) == list(MODELS)
+    assert list(settings.models) == list(MODELS["openai"])
     key, token = settings.providers["openai"].api_key, settings.admin.token
     assert key is not None
     assert token is not None
     assert (key.reveal(), token.reveal()) == ("canary", "canary-token")
     assert "canary" not in repr(settings)
+
+
+def test_rule_35_all_provider_keys_of_the_environment_are_taken_up() -> None:
+    settings = defaults({"OPENAI_API_KEY": "canary", "ANTHROPIC_API_KEY": "canary-two"}, MODELS).settings
+    assert {name: provider.kind for name, provider in settings.providers.items()} == {
+        "openai": "openai",
+        "anthropic": "anthropic",
+    }
+    assert settings.models["claude-opus-5-5"].targets("claude-opus-5-5") == (("anthropic", "claude-opus-5-5"),)
 
 
 def test_rule_35_the_budgets_and_rates() -> None:
@@ -41,9 +50,8 @@ def test_rule_35_the_budgets_and_rates() -> None:
 
 
 def test_keys_of_providers_that_are_not_built_are_named_in_a_warning() -> None:
-    loaded = defaults({"GEMINI_API_KEY": "canary", "AWS_ACCESS_KEY_ID": "", "ANTHROPIC_API_KEY": "canary"}, MODELS)
+    loaded = defaults({"GEMINI_API_KEY": "canary", "AWS_ACCESS_KEY_ID": ""}, MODELS)
     assert [warning.message for warning in loaded.warnings] == [
-        "`ANTHROPIC_API_KEY` is set, but the provider kind `anthropic` is not built yet (planned)",
         "`GEMINI_API_KEY` is set, but the provider kind `gemini` is not built yet (planned)",
     ]
     assert "canary" not in repr(loaded)

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
+from tests.support.upstream_messages import MessagesStream, messages_reply
 from tests.support.upstream_replies import (
     ChatStream,
     chat_reply,
@@ -56,7 +57,7 @@ async def play(wire: Wire, script: Script, path: str, request: dict[str, Any], e
     if script.fault in _BEFORE_HEADERS:
         await _fail_before_headers(wire, script.fault)
     elif script.raw is not None or _is_chat_stream(script, path, request):
-        await _play_stream(wire, script, request, entry)
+        await _play_stream(wire, script, path, request, entry)
     else:
         await _play_whole(wire, script, path, request, entry)
     entry["outcome"] = "complete" if script.fault in ("none", "drip", "huge_line") else f"fault:{script.fault}"
@@ -67,7 +68,7 @@ async def play(wire: Wire, script: Script, path: str, request: dict[str, Any], e
 
 
 def _is_chat_stream(script: Script, path: str, request: dict[str, Any]) -> bool:
-    return bool(request.get("stream")) and script.body is None and path.endswith("/chat/completions")
+    return bool(request.get("stream")) and script.body is None and path.endswith(("/chat/completions", "/messages"))
 
 
 async def _fail_before_headers(wire: Wire, fault: str) -> None:
@@ -118,6 +119,8 @@ def _whole_body(script: Script, path: str, request: dict[str, Any], entry: dict[
         return script.status, script.body.encode()
     if path.endswith("/chat/completions"):
         reply = chat_reply(script, request, entry["seq"])
+    elif path.endswith("/messages"):
+        reply = messages_reply(script, request, entry["seq"])
     elif path.endswith("/embeddings"):
         reply = embeddings_reply(script, request)
     elif path.endswith("/models"):
@@ -131,12 +134,12 @@ def _whole_body(script: Script, path: str, request: dict[str, Any], entry: dict[
     return script.status, encode(reply)
 
 
-async def _play_stream(wire: Wire, script: Script, request: dict[str, Any], entry: dict[str, Any]) -> None:
+async def _play_stream(wire: Wire, script: Script, path: str, request: dict[str, Any], entry: dict[str, Any]) -> None:
     await wire.write(_head(script, "text/event-stream; charset=utf-8", ("transfer-encoding", "chunked")))
     if script.fault == "huge_line":
         await wire.write(_chunk(sse({"choices": [{"index": 0, "delta": {"content": "x" * script.huge_bytes}}]})))
     sent = 0
-    async for part in _stream_parts(script, request, entry):
+    async for part in _stream_parts(script, path, request, entry):
         if script.fault in _MID_BODY and sent >= script.fault_after:
             await _break(wire, script.fault, part)
             return
@@ -149,8 +152,11 @@ async def _play_stream(wire: Wire, script: Script, request: dict[str, Any], entr
     await wire.write(b"0\r\n\r\n")
 
 
-async def _stream_parts(script: Script, request: dict[str, Any], entry: dict[str, Any]) -> AsyncIterator[bytes]:
-    stream = ChatStream(script, request, entry["seq"])
+async def _stream_parts(
+    script: Script, path: str, request: dict[str, Any], entry: dict[str, Any]
+) -> AsyncIterator[bytes]:
+    kind = MessagesStream if path.endswith("/messages") else ChatStream
+    stream = kind(script, request, entry["seq"])
     for part, content in _raw_parts(script.raw) if script.raw is not None else stream.events():
         if content and script.pace_s and script.fault != "drip":
             await asyncio.sleep(script.pace_s)

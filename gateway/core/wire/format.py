@@ -82,10 +82,11 @@ class Conversation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WireFormat:
-    """`path` is where a provider of this format takes requests, below its base address. Of a client's headers and query
-    only those that are named here go along, byte for byte."""
+    """`title` is its name for people, `path` where a provider takes its requests, below the base address. Of a client's
+    headers and query only those that are named here go along, byte for byte."""
 
     name: str
+    title: str
     path: str
     requests: Requests
     replies: Replies

@@ -3,11 +3,20 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway.core.wire import openai_chat, openai_prompt, openai_reply, openai_trace
+from gateway.core.wire import (
+    anthropic_reply,
+    anthropic_request,
+    anthropic_trace,
+    openai_chat,
+    openai_prompt,
+    openai_reply,
+    openai_trace,
+)
 from gateway.core.wire.format import Conversation, Replies, Requests, WireFormat
 
 OPENAI_CHAT = WireFormat(
     name="openai_chat",
+    title="OpenAI chat",
     path="/chat/completions",
     requests=Requests(
         read=openai_chat.read_chat,
@@ -28,4 +37,29 @@ OPENAI_CHAT = WireFormat(
     ending=openai_reply.ChatEnd,
 )
 
-FORMATS: Mapping[str, WireFormat] = MappingProxyType({each.name: each for each in (OPENAI_CHAT,)})
+ANTHROPIC_MESSAGES = WireFormat(
+    name="anthropic_messages",
+    title="Anthropic messages",
+    path="/messages",
+    requests=Requests(
+        read=anthropic_request.read_messages,
+        outgoing=anthropic_request.outgoing,
+        without_tools=anthropic_request.without_tools,
+        beside=anthropic_request.beside,
+        texts=anthropic_request.texts,
+        aside=anthropic_request.ASIDE,
+    ),
+    replies=Replies(
+        usage=anthropic_reply.reply_usage,
+        text=anthropic_reply.reply_text,
+        calls=anthropic_reply.reply_calls,
+        tier=anthropic_reply.reply_tier,
+    ),
+    conversation=Conversation(anthropic_trace.exchanges, anthropic_trace.beginning, anthropic_trace.answered),
+    meter=anthropic_reply.MessagesMeter,
+    ending=anthropic_reply.MessagesEnd,
+    passed_headers=("anthropic-version", "anthropic-beta"),
+    passed_query=("beta",),
+)
+
+FORMATS: Mapping[str, WireFormat] = MappingProxyType({each.name: each for each in (OPENAI_CHAT, ANTHROPIC_MESSAGES)})
