@@ -14,7 +14,8 @@ class ModelAsk(NamedTuple):
 
     `tools` maps canonical names to the client's words; `continues` is the session's turn that this one goes on from;
     `service_tiers` are those the call may be billed by (None = any); `sliceable` = the meter sees every billed token;
-    `headers` are the client's that go along; `thinking_tokens` = what a cap must leave room for.
+    `path` may hold MODEL for the deployment's name; `headers` are the client's that go along; `thinking_tokens` = what
+    a cap must leave room for.
     """
 
     kind: Kind

@@ -75,10 +75,10 @@ def from_openai(report: object) -> Usage | None:
     """
     if report is None:
         return None
-    usage = _object("usage", report)
-    total_tokens = _optional(usage, "total_tokens")
-    input_tokens = _optional(usage, "prompt_tokens")
-    output_tokens = _optional(usage, "completion_tokens") or 0
+    usage = report_object("usage", report)
+    total_tokens = report_count(usage, "total_tokens")
+    input_tokens = report_count(usage, "prompt_tokens")
+    output_tokens = report_count(usage, "completion_tokens") or 0
     if input_tokens is None:
         if total_tokens is None:
             return None
@@ -87,17 +87,17 @@ def from_openai(report: object) -> Usage | None:
 
     cached = cache_write = audio_input = reasoning = audio_output = 0
     if of_input := usage.get("prompt_tokens_details"):
-        details = _object("prompt_tokens_details", of_input)
-        cached = _optional(details, "cached_tokens") or 0
-        cache_write = _optional(details, "cache_write_tokens") or 0
-        audio_input = _optional(details, "audio_tokens") or 0
+        details = report_object("prompt_tokens_details", of_input)
+        cached = report_count(details, "cached_tokens") or 0
+        cache_write = report_count(details, "cache_write_tokens") or 0
+        audio_input = report_count(details, "audio_tokens") or 0
     if of_output := usage.get("completion_tokens_details"):
-        details = _object("completion_tokens_details", of_output)
-        reasoning = _optional(details, "reasoning_tokens") or 0
-        audio_output = _optional(details, "audio_tokens") or 0
+        details = report_object("completion_tokens_details", of_output)
+        reasoning = report_count(details, "reasoning_tokens") or 0
+        audio_output = report_count(details, "audio_tokens") or 0
     if cached + cache_write + audio_input <= input_tokens and max(reasoning, audio_output) <= output_tokens:
         return Usage(input_tokens, cached, cache_write, output_tokens, reasoning, audio_input, audio_output)
-    return _clamped(input_tokens, (cached, cache_write, audio_input), output_tokens, (reasoning, audio_output))
+    return fitted(input_tokens, (cached, cache_write, audio_input), output_tokens, (reasoning, audio_output))
 
 
 def from_anthropic(report: object) -> Usage | None:
@@ -108,20 +108,20 @@ def from_anthropic(report: object) -> Usage | None:
     """
     if report is None:
         return None
-    usage = _object("usage", report)
-    fresh, output_tokens = _optional(usage, "input_tokens"), _optional(usage, "output_tokens")
+    usage = report_object("usage", report)
+    fresh, output_tokens = report_count(usage, "input_tokens"), report_count(usage, "output_tokens")
     if fresh is None and output_tokens is None:
         return None
-    cached = _optional(usage, "cache_read_input_tokens") or 0
-    written = _optional(usage, "cache_creation_input_tokens") or 0
+    cached = report_count(usage, "cache_read_input_tokens") or 0
+    written = report_count(usage, "cache_creation_input_tokens") or 0
     long = short = 0
     if by_life := usage.get("cache_creation"):
-        details = _object("cache_creation", by_life)
-        short = _optional(details, "ephemeral_5m_input_tokens") or 0
-        long = _optional(details, "ephemeral_1h_input_tokens") or 0
+        details = report_object("cache_creation", by_life)
+        short = report_count(details, "ephemeral_5m_input_tokens") or 0
+        long = report_count(details, "ephemeral_1h_input_tokens") or 0
     thinking = 0
     if of_output := usage.get("output_tokens_details"):
-        thinking = _optional(_object("output_tokens_details", of_output), "thinking_tokens") or 0
+        thinking = report_count(report_object("output_tokens_details", of_output), "thinking_tokens") or 0
     written = max(written, short + long)
     output_tokens = output_tokens or 0
     return Usage(
@@ -151,7 +151,7 @@ def largest_report(earlier: Usage | None, later: Usage | None) -> Usage | None:
     if earlier is None or later is None:
         return later or earlier
     larger = {name: max(getattr(earlier, name), getattr(later, name)) for name in _COUNTS}
-    return _clamped(
+    return fitted(
         larger["input_tokens"],
         (larger["cached_input_tokens"], larger["cache_write_tokens"], larger["audio_input_tokens"]),
         larger["output_tokens"],
@@ -160,13 +160,17 @@ def largest_report(earlier: Usage | None, later: Usage | None) -> Usage | None:
     )
 
 
-def _clamped(
+def fitted(
     input_tokens: int,
     input_parts: tuple[int, int, int],
     output_tokens: int,
     output_parts: tuple[int, int],
     cache_write_long: int = 0,
 ) -> Usage:
+    """A usage whose parts fit: what was reported larger than its whole is cut to it and the usage is marked.
+
+    `input_parts` are cache reads, cache writes and audio, `output_parts` reasoning and audio.
+    """
     # Cache reads are cut first: they are the cheap part, and a false one would be a discount nobody gave.
     room = input_tokens
     fitting = []
@@ -188,13 +192,15 @@ def _clamped(
     )
 
 
-def _object(name: str, value: object) -> Mapping[str, object]:
+def report_object(name: str, value: object) -> Mapping[str, object]:
+    """A part of a report that is an object. Raises UsageInvalid."""
     if not isinstance(value, dict):
         raise UsageInvalid(f"{name} is not an object")
     return value
 
 
-def _optional(report: Mapping[str, object], name: str) -> int | None:
+def report_count(report: Mapping[str, object], name: str) -> int | None:
+    """A figure of a report, None where it has none. Raises UsageInvalid for one that cannot be true."""
     value = report.get(name)
     if value is None:
         return None

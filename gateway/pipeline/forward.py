@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import orjson
 
@@ -15,6 +16,7 @@ from gateway.core.catalog import Deployment
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.model_ask import ModelAsk
 from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamTimeout
+from gateway.core.wire.format import MODEL
 from gateway.pipeline.answer import ClientLeft
 from gateway.pipeline.capacity import BUSY
 from gateway.pipeline.plane import Plane
@@ -34,6 +36,9 @@ _QUOTA_WORDS = frozenset(
 )
 _QUOTA_SENTENCE = "reached your specified API usage limits"
 """With which Anthropic's API refuses; it has no code for it."""
+
+_KEY_REFUSED = '"API_KEY_INVALID"'
+"""With which Gemini's API refuses a key, as a 400."""
 
 
 class Sent(NamedTuple):
@@ -136,7 +141,8 @@ async def _covered(plane: Plane, reserved: Reserved, deployment: Deployment) -> 
 async def _attempt(plane: Plane, ask: ModelAsk, deployment: Deployment, reserved: Reserved) -> UpstreamReply:
     provider = plane.providers[deployment.provider]
     body = orjson.dumps(ask.outgoing(deployment, reserved.size.send_cap))
-    reply = await provider.send(ask.path, body, plane.catalog.timeouts, ask.headers)
+    path = ask.path.replace(MODEL, quote(deployment.upstream_model, safe=""))
+    reply = await provider.send(path, body, plane.catalog.timeouts, ask.headers)
     if reserved.turn is not None:
         reserved.turn.heard(reply)
     if reply.status < 300:
@@ -156,7 +162,7 @@ def _said_no(reply: UpstreamReply, text: str, provider: str) -> Refused | Upstre
             f"Provider '{provider}' refuses because its own account is out of money. An administrator must top it up."
         )
         return Refused(Denial(Code.UPSTREAM_QUOTA, message))
-    if status in (401, 403):
+    if status in (401, 403) or (status == 400 and _KEY_REFUSED in text):
         message = f"Provider '{provider}' refused this gateway's credential. An administrator must check it."
         return Refused(Denial(Code.UPSTREAM_FAILED, message))
     if status < 400:

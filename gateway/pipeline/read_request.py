@@ -54,7 +54,7 @@ def model_ask(
     wire = arrival.format
     requests = wire.requests
     body: Mapping[str, Any] = requests.without_tools(arrival.body, stripped) if stripped else arrival.body
-    messages: list[Any] = body["messages"]
+    messages = requests.messages(body)
     rules = plane.catalog.estimates
     packed = orjson.dumps(messages)[:-1]
     packed_digest = digest(packed)
@@ -80,7 +80,7 @@ def model_ask(
         kind=Kind.CHAT,
         model=model,
         format=wire,
-        path=_path(wire, arrival.query),
+        path=_path(wire, arrival.query, stream=facts.stream),
         headers=tuple((name, arrival.headers[name]) for name in wire.passed_headers if name in arrival.headers),
         prompt=prompt,
         texts=lambda: requests.texts(body),
@@ -133,10 +133,11 @@ def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model
     )
 
 
-def _path(wire: WireFormat, query: Mapping[str, str]) -> str:
+def _path(wire: WireFormat, query: Mapping[str, str], *, stream: bool) -> str:
     """Where the request goes, below the provider's address, with what of the client's query goes along."""
+    path = wire.stream_path if stream and wire.stream_path is not None else wire.path
     passed = {name: query[name] for name in wire.passed_query if name in query}
-    return f"{wire.path}?{urlencode(passed)}" if passed else wire.path
+    return f"{path}?{urlencode(passed)}" if passed else path
 
 
 def _constants(facts: RequestFacts, model: Model, rules: EstimateRules) -> int:

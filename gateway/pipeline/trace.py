@@ -20,9 +20,7 @@ _NO_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha())
 def sighting_of(plane: Plane, ask: ModelAsk, body: Mapping[str, Any]) -> Sighting:
     """What this request shows; the answers of the model to be told from the request are those since the turn that it
     goes on from (rule 24)."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        messages = []
+    messages = ask.format.requests.messages(body)
     continues = ask.continues
     conversation = ask.format.conversation
     found = conversation.exchanges(messages, continues.message_count if continues is not None else 0)

@@ -18,13 +18,13 @@ SESSION_USD_MICROS = 5_000_000
 USER_DAY_USD_MICROS = 20_000_000
 
 _ADMIN_VARIABLE = "COMPTROLLER_ADMIN_TOKEN"
-_HOSTED: tuple[tuple[Literal["openai", "anthropic"], str], ...] = (
+_HOSTED: tuple[tuple[Literal["openai", "anthropic", "gemini"], str], ...] = (
     ("openai", "OPENAI_API_KEY"),
     ("anthropic", "ANTHROPIC_API_KEY"),
+    ("gemini", "GEMINI_API_KEY"),
 )
 """Provider kinds that a key in the environment is enough for; each provider is named as its kind."""
 _UNBUILT = (
-    ("GEMINI_API_KEY", "gemini"),
     ("AZURE_OPENAI_API_KEY", "azure_openai"),
     ("AWS_ACCESS_KEY_ID", "bedrock"),
 )

@@ -27,16 +27,20 @@ from gateway.settings.section import Section
 
 OPENAI_URL = "https://api.openai.com/v1"
 ANTHROPIC_URL = "https://api.anthropic.com/v1"
-_HOSTED: Mapping[str, str] = MappingProxyType({"openai": OPENAI_URL, "anthropic": ANTHROPIC_URL})
+GEMINI_URL = "https://generativelanguage.googleapis.com"
+_HOSTED: Mapping[str, str] = MappingProxyType({"openai": OPENAI_URL, "anthropic": ANTHROPIC_URL, "gemini": GEMINI_URL})
+_SPEAKS: Mapping[str, str] = MappingProxyType({"anthropic": "anthropic_messages", "gemini": "gemini"})
 Tokens = Annotated[Count, Field(ge=1)]
 
 
 class Provider(Section):
-    kind: Literal["openai", "anthropic", "openai_compatible", "simulated"] = setting(..., "Which API it speaks.")
+    kind: Literal["openai", "anthropic", "gemini", "openai_compatible", "simulated"] = setting(
+        ..., "Which API it speaks."
+    )
     base_url: HttpUrl | None = setting(
         None,
-        f"Address up to `/v1`. `openai`: `{OPENAI_URL}`; `anthropic`: `{ANTHROPIC_URL}`; "
-        "`openai_compatible`: required.",
+        f"Address up to `/v1`. `openai`: `{OPENAI_URL}`; `anthropic`: `{ANTHROPIC_URL}`; `gemini`, without a path: "
+        f"`{GEMINI_URL}`; `openai_compatible`: required.",
     )
     api_key: ApiKey = setting(None, "Credential, by reference. `none` for a local server that asks for none.")
     headers: Headers = setting({}, "Headers added to each request. Secret ones by reference.")
@@ -77,10 +81,12 @@ class Provider(Section):
     @property
     def speaks(self) -> tuple[str, ...]:
         """The names of the wire formats that it takes, see `gateway.core.wire.formats`."""
-        return ("anthropic_messages",) if self.kind == "anthropic" else ("openai_chat",)
+        return (_SPEAKS.get(self.kind, "openai_chat"),)
 
     @property
     def output_cap_field(self) -> str:
+        if self.kind == "gemini":
+            return "maxOutputTokens"
         return self.max_tokens_field or ("max_completion_tokens" if self.kind == "openai" else "max_tokens")
 
 

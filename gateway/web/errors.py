@@ -11,7 +11,7 @@ from typing import Final
 import orjson
 
 from gateway.core.denial import Code, Denial
-from gateway.core.wire import anthropic_reply
+from gateway.core.wire import anthropic_reply, gemini_reply
 from gateway.core.wire.openai_reply import error_body
 from gateway.pipeline.answer import Headers, Whole, remaining_words
 from gateway.web.fronts import Front
@@ -71,6 +71,7 @@ STATUS_OF: Final[Mapping[Front, Mapping[Code, int]]] = {
     Front.RESPONSES: {**STATUS, **dict.fromkeys(_FINAL, 400)},
     # Claude Code asks again six times after 400, without its beta features, and shows 403 at once.
     Front.ANTHROPIC: {**STATUS, **dict.fromkeys(_OF_POLICY, 403), Code.OVERLOADED: 529},
+    Front.GEMINI: {**STATUS, Code.MODEL_DENIED: 403, Code.MODEL_UNKNOWN: 403, Code.TOOL_DENIED: 403},
 }
 
 RESPONSES_RETRY_MAX_S = 30.0
@@ -128,6 +129,8 @@ def broken(incident: str, front: Front = Front.OPENAI) -> Whole:
     text = f"Something went wrong here; the operator finds it in the log under {incident}."
     if front is Front.ANTHROPIC:
         body = anthropic_reply.error_body(text, "api_error", None, None)
+    elif front is Front.GEMINI:
+        body = gemini_reply.error_body(text, 500, "internal", None, None)
     else:
         body = error_body(text, "api_error", "internal", None, None)
     return Whole(500, {"content-type": "application/json"}, orjson.dumps(body))
@@ -137,6 +140,9 @@ def _body(denial: Denial, status: int, front: Front) -> Mapping[str, object]:
     if front is Front.ANTHROPIC:
         kind = _ANTHROPIC_TYPES.get(status, "invalid_request_error")
         return anthropic_reply.error_body(denial.message, kind, denial.machine(), denial.call_id)
+    if front is Front.GEMINI:
+        wait_s = None if denial.final else denial.retry_after_s
+        return gemini_reply.error_body(denial.message, status, denial.code.value, denial.machine(), wait_s)
     kind = _TYPES.get(status, "invalid_request_error")
     if front is Front.RESPONSES and denial.code in _FINAL:
         kind = _TYPES[402]  # what it is, whatever the status has to be

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+GEMINI_ACTIONS = (":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents")
+
 
 class Front(StrEnum):
     """`RESPONSES` has the shapes of `OPENAI` and statuses of its own (CONTRACT.md section 5)."""
@@ -10,10 +12,20 @@ class Front(StrEnum):
     OPENAI = "openai"
     RESPONSES = "responses"
     ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
 
 
 def front_of(path: str, headers: Mapping[str, str]) -> Front:
     """Header names in lower case. Unknown paths are answered in the shape of the format whose prefix they have."""
     if path.startswith("/v1/messages") or (path.startswith("/v1/models") and "anthropic-version" in headers):
         return Front.ANTHROPIC
+    if path.startswith("/v1beta/") or (
+        path.startswith("/v1/models") and ("x-goog-api-key" in headers or _action(path))
+    ):
+        return Front.GEMINI
     return Front.RESPONSES if path.startswith("/v1/responses") else Front.OPENAI
+
+
+def _action(path: str) -> bool:
+    """Whether a path ends with an action of the Gemini API; names of models may hold colons, too."""
+    return path.endswith(GEMINI_ACTIONS)

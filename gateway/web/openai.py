@@ -19,6 +19,7 @@ from gateway.web.face import Face
 from gateway.web.fronts import Front, front_of
 
 END_USER_LENGTH_MAX = 128
+_GEMINI_METHODS = ("generateContent", "countTokens")
 _NO_DATE = "1970-01-01T00:00:00Z"  # what the API's own reference says where a date is not known
 
 
@@ -38,6 +39,8 @@ async def models(face: Face, request: Request) -> Answer:
     front = front_of(request.path, request.headers)
     names = usable_models(face.plane, caller, standing_context(face.plane, caller))
     listed = [_model_object(name, front) for name in names]
+    if front is Front.GEMINI:
+        return as_json({"models": listed})
     if front is Front.ANTHROPIC:
         ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}
         return as_json({"data": listed, "has_more": False, **ends})
@@ -106,6 +109,8 @@ def _end_user(caller: Caller, body: dict[str, object]) -> str:
 
 
 def _model_object(name: str, front: Front) -> dict[str, object]:
+    if front is Front.GEMINI:
+        return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": list(_GEMINI_METHODS)}
     if front is Front.ANTHROPIC:
         return {"type": "model", "id": name, "display_name": name, "created_at": _NO_DATE}
     return {"id": name, "object": "model", "created": 0, "owned_by": "comptroller"}

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from gateway.web.anthropic import count_tokens, messages
 from gateway.web.face import Handler
+from gateway.web.gemini import gemini_model, gemini_models, generate
 from gateway.web.health import healthz, metrics, readyz
 from gateway.web.openai import chat_completions, embeddings, model, models
 
@@ -35,6 +36,10 @@ DATA_ROUTES = (
     Route("POST", "/v1/embeddings", Guard.KEY, embeddings, "OpenAI embeddings", fast=True),
     Route("POST", "/v1/messages", Guard.KEY, messages, "Anthropic messages", fast=True),
     Route("POST", "/v1/messages/count_tokens", Guard.KEY, count_tokens, "Tokens of an Anthropic prompt, free"),
+    Route("POST", "/v1beta/models/<path:call>", Guard.KEY, generate, "Gemini: generateContent and its kin"),
+    Route("POST", "/v1/models/<path:call>", Guard.KEY, generate, "The same, for clients of Gemini's version 1"),
+    Route("GET", "/v1beta/models", Guard.KEY, gemini_models, "The models that this key may use, for Gemini clients"),
+    Route("GET", "/v1beta/models/<path:model>", Guard.KEY, gemini_model, "One model, for Gemini clients"),
     Route("GET", "/v1/models", Guard.KEY, models, "The models that this key may use"),
     Route("GET", "/v1/models/<path:model>", Guard.KEY, model, "One model that this key may use"),
 )

@@ -2,6 +2,7 @@
 written in the file become what counters, prices and conditions work with."""
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from gateway.core.attribution import OPENER
@@ -35,7 +36,11 @@ from gateway.settings.runs import Loops
 OWN_NAME = "comptroller"
 """The name under which our snippets have clients list this gateway among their MCP servers."""
 
-_HIDDEN_REASONING = ("o1", "o3", "o4", "gpt-5", "gpt-6")
+_HIDDEN_REASONING: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"openai": ("o1", "o3", "o4", "gpt-5", "gpt-6"), "gemini": ("gemini-",)}
+)
+"""Beginnings of the names of models that think without showing all of it, by kind of provider."""
+_SHOWS_ALL = ("gemini-1", "gemini-2.0")
 _NO_WINDOW = parse("total")
 
 
@@ -108,7 +113,8 @@ def _model(settings: Settings, alias: str, model: ModelSetting) -> Model:
     hidden = model.hidden_reasoning
     if hidden is None:
         hidden = any(
-            settings.providers[provider].kind == "openai" and name.startswith(_HIDDEN_REASONING)
+            name.startswith(_HIDDEN_REASONING.get(settings.providers[provider].kind, ()))
+            and not name.startswith(_SHOWS_ALL)
             for provider, name in targets
         )
     deployments = tuple(

@@ -2,7 +2,11 @@
 
 from gateway.settings.defaults import defaults
 
-MODELS = {"openai": ("gpt-5-mini", "gpt-5"), "anthropic": ("claude-opus-5-5",)}
+MODELS = {
+    "openai": ("gpt-5-mini", "gpt-5"),
+    "anthropic": ("claude-opus-5-5",),
+    "gemini": ("gemini-3.8-flash",),
+}
 
 
 def test_rule_35_without_any_key_there_is_the_simulated_provider_with_prices() -> None:
@@ -25,10 +29,13 @@ def test_rule_35_a_provider_key_in_the_environment_is_taken_up() -> None:
 
 
 def test_rule_35_all_provider_keys_of_the_environment_are_taken_up() -> None:
-    settings = defaults({"OPENAI_API_KEY": "canary", "ANTHROPIC_API_KEY": "canary-two"}, MODELS).settings
+    settings = defaults(
+        {"OPENAI_API_KEY": "canary", "ANTHROPIC_API_KEY": "canary-two", "GEMINI_API_KEY": "canary-three"}, MODELS
+    ).settings
     assert {name: provider.kind for name, provider in settings.providers.items()} == {
         "openai": "openai",
         "anthropic": "anthropic",
+        "gemini": "gemini",
     }
     assert settings.models["claude-opus-5-5"].targets("claude-opus-5-5") == (("anthropic", "claude-opus-5-5"),)
 
@@ -50,9 +57,9 @@ def test_rule_35_the_budgets_and_rates() -> None:
 
 
 def test_keys_of_providers_that_are_not_built_are_named_in_a_warning() -> None:
-    loaded = defaults({"GEMINI_API_KEY": "canary", "AWS_ACCESS_KEY_ID": ""}, MODELS)
+    loaded = defaults({"AZURE_OPENAI_API_KEY": "", "AWS_ACCESS_KEY_ID": "canary"}, MODELS)
     assert [warning.message for warning in loaded.warnings] == [
-        "`GEMINI_API_KEY` is set, but the provider kind `gemini` is not built yet (planned)",
+        "`AWS_ACCESS_KEY_ID` is set, but the provider kind `bedrock` is not built yet (planned)",
     ]
     assert "canary" not in repr(loaded)
     assert list(loaded.settings.providers) == ["sim"]

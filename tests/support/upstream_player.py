@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
+from tests.support.upstream_gemini import GenerateStream
 from tests.support.upstream_messages import MessagesStream, messages_reply
 from tests.support.upstream_replies import (
     ChatStream,
@@ -34,6 +35,7 @@ _BEFORE_HEADERS = frozenset(
 _MID_BODY = frozenset(
     {"hang_mid_stream", "rst_mid_stream", "close_mid_stream", "half_close", "truncated_chunk", "bad_chunk"}
 )
+_STREAMING = ("/chat/completions", "/messages", ":streamGenerateContent")
 _SETTLE_S = 0.03  # lets what was written reach the peer before a reset overtakes it
 
 
@@ -68,7 +70,7 @@ async def play(wire: Wire, script: Script, path: str, request: dict[str, Any], e
 
 
 def _is_chat_stream(script: Script, path: str, request: dict[str, Any]) -> bool:
-    return bool(request.get("stream")) and script.body is None and path.endswith(("/chat/completions", "/messages"))
+    return bool(request.get("stream")) and script.body is None and path.endswith(_STREAMING)
 
 
 async def _fail_before_headers(wire: Wire, fault: str) -> None:
@@ -121,13 +123,15 @@ def _whole_body(script: Script, path: str, request: dict[str, Any], entry: dict[
         reply = chat_reply(script, request, entry["seq"])
     elif path.endswith("/messages"):
         reply = messages_reply(script, request, entry["seq"])
+    elif path.endswith(":generateContent"):
+        reply = GenerateStream(script, request, entry["seq"]).whole()
     elif path.endswith("/embeddings"):
         reply = embeddings_reply(script, request)
     elif path.endswith("/models"):
         reply = models_reply()
     else:
         return 404, encode(not_found(path))
-    entry["usage"] = reply.get("usage")
+    entry["usage"] = reply.get("usage", reply.get("usageMetadata"))
     entry["events"] = 0
     if script.fault == "huge_line":
         reply["choices"][0]["message"]["content"] = "x" * script.huge_bytes
@@ -155,14 +159,19 @@ async def _play_stream(wire: Wire, script: Script, path: str, request: dict[str,
 async def _stream_parts(
     script: Script, path: str, request: dict[str, Any], entry: dict[str, Any]
 ) -> AsyncIterator[bytes]:
-    kind = MessagesStream if path.endswith("/messages") else ChatStream
-    stream = kind(script, request, entry["seq"])
+    stream = _stream_kind(path)(script, request, entry["seq"])
     for part, content in _raw_parts(script.raw) if script.raw is not None else stream.events():
         if content and script.pace_s and script.fault != "drip":
             await asyncio.sleep(script.pace_s)
         yield part
         entry["events"] = stream.content_events
         entry["usage"] = stream.usage
+
+
+def _stream_kind(path: str) -> type[ChatStream] | type[MessagesStream] | type[GenerateStream]:
+    if path.endswith("/messages"):
+        return MessagesStream
+    return GenerateStream if path.endswith(":streamGenerateContent") else ChatStream
 
 
 def _raw_parts(raw: tuple[str, ...]) -> Iterator[tuple[bytes, bool]]:

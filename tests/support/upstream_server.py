@@ -4,7 +4,8 @@
 
 Tests take the fixture `upstream` of tests/support/fixtures.py, which starts it and has its own manual there. Over HTTP:
 
-    POST /v1/chat/completions, POST /v1/embeddings, GET /v1/models     any prefix; a script plays (upstream_script.py)
+    POST /v1/chat/completions, /v1/messages, /v1beta/models/m:generateContent, /v1/embeddings, GET /v1/models
+                  any prefix; a script plays (upstream_script.py)
     POST /__control   {"script": {...}, "model": "gpt-x", "contains": "text", "times": 1}     adds a rule
     GET  /__log       {"requests": [...], "connections_open": 1, "connections_total": 4, "in_flight_max": 3, ...}
     POST /__reset     forgets rules and log
@@ -23,6 +24,7 @@ import sys
 import time
 from typing import Any
 
+from tests.support.upstream_gemini import asked, contents_text
 from tests.support.upstream_player import parsed_body, play
 from tests.support.upstream_replies import encode, message_text
 from tests.support.upstream_script import Chooser, Rule, script_of
@@ -204,11 +206,12 @@ class Connection(asyncio.Protocol):
             await self.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body)
             return
         entry = self._books.begin(request, self._id)
-        document = parsed_body(request.body)
+        path = request.target.split("?")[0]
+        document = asked(path, parsed_body(request.body))
         entry["model"], entry["stream"] = document.get("model"), bool(document.get("stream"))
-        script = self._books.chooser.pick(document.get("model"), entry["body"], message_text(document))
+        script = self._books.chooser.pick(document.get("model"), entry["body"], _text_of(document))
         try:
-            await play(self, script, request.target.split("?")[0], document, entry)
+            await play(self, script, path, document, entry)
         except (asyncio.CancelledError, ConnectionError):
             entry["outcome"] = "client_gone"
             raise
@@ -234,6 +237,10 @@ class Connection(asyncio.Protocol):
 
     def reset_at_next_byte(self) -> None:
         self._doomed = True
+
+
+def _text_of(document: dict[str, Any]) -> str:
+    return contents_text(document) if "contents" in document else message_text(document)
 
 
 async def serve(host: str, port: int, *, until_stdin_closes: bool) -> None:

@@ -46,10 +46,16 @@ class Outgoing(Protocol):
     ) -> Mapping[str, Any]: ...
 
 
+def messages_member(body: Mapping[str, Any]) -> list[Any]:
+    """The growing list of the conversation, where the format calls it `messages`."""
+    messages: list[Any] = body["messages"]
+    return messages
+
+
 class Requests(NamedTuple):
     """Reading and writing requests. `read` and `without_tools` raise FieldRefused.
 
-    `beside` gives what adds to the prompt beside the growing list of messages, `texts` all inline text as a tokenizer
+    `messages` gives the growing list, `beside` what adds to the prompt beside it, `texts` all text as a tokenizer
     should count it; the fields `aside` say nothing about whether two requests are the same.
     """
 
@@ -59,6 +65,7 @@ class Requests(NamedTuple):
     beside: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     texts: Callable[[Mapping[str, Any]], Sequence[str]]
     aside: frozenset[str]
+    messages: Callable[[Mapping[str, Any]], list[Any]] = messages_member
 
 
 class Replies(NamedTuple):
@@ -80,10 +87,15 @@ class Conversation(NamedTuple):
     answered: Callable[[Sequence[Any]], bool]
 
 
+MODEL = "{model}"
+"""Stands in a path for the upstream's name of the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class WireFormat:
-    """`title` is its name for people, `path` where a provider takes its requests, below the base address. Of a client's
-    headers and query only those that are named here go along, byte for byte."""
+    """`title` is its name for people, `path` where a provider of this format takes requests, below its base address;
+    `stream_path` where it takes those for a stream, if elsewhere. Of a client's headers and query only those that are
+    named here go along, byte for byte."""
 
     name: str
     title: str
@@ -95,3 +107,4 @@ class WireFormat:
     ending: Callable[[], StreamEnd]
     passed_headers: tuple[str, ...] = ()
     passed_query: tuple[str, ...] = ()
+    stream_path: str | None = None

@@ -7,12 +7,16 @@ from gateway.core.wire import (
     anthropic_reply,
     anthropic_request,
     anthropic_trace,
+    gemini_prompt,
+    gemini_reply,
+    gemini_request,
+    gemini_trace,
     openai_chat,
     openai_prompt,
     openai_reply,
     openai_trace,
 )
-from gateway.core.wire.format import Conversation, Replies, Requests, WireFormat
+from gateway.core.wire.format import MODEL, Conversation, Replies, Requests, WireFormat
 
 OPENAI_CHAT = WireFormat(
     name="openai_chat",
@@ -62,4 +66,31 @@ ANTHROPIC_MESSAGES = WireFormat(
     passed_query=("beta",),
 )
 
-FORMATS: Mapping[str, WireFormat] = MappingProxyType({each.name: each for each in (OPENAI_CHAT, ANTHROPIC_MESSAGES)})
+GEMINI = WireFormat(
+    name="gemini",
+    title="Gemini",
+    path=f"/v1beta/models/{MODEL}:generateContent",
+    stream_path=f"/v1beta/models/{MODEL}:streamGenerateContent?alt=sse",
+    requests=Requests(
+        read=gemini_request.read_generate,
+        outgoing=gemini_request.outgoing,
+        without_tools=gemini_request.without_tools,
+        beside=gemini_prompt.beside,
+        texts=gemini_prompt.texts,
+        aside=gemini_prompt.ASIDE,
+        messages=gemini_prompt.messages_of,
+    ),
+    replies=Replies(
+        usage=gemini_reply.reply_usage,
+        text=gemini_reply.reply_text,
+        calls=gemini_reply.reply_calls,
+        tier=gemini_reply.reply_tier,
+    ),
+    conversation=Conversation(gemini_trace.exchanges, gemini_trace.beginning, gemini_trace.answered),
+    meter=gemini_reply.GenerateMeter,
+    ending=gemini_reply.GenerateEnd,
+)
+
+FORMATS: Mapping[str, WireFormat] = MappingProxyType(
+    {each.name: each for each in (OPENAI_CHAT, ANTHROPIC_MESSAGES, GEMINI)}
+)
