@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check lint format types layers bench bench-correctness bench-runaway lock wheel clean
+.PHONY: help demo serve test test-agents check lint format types layers bench bench-correctness bench-runaway lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,10 @@ serve: $(VENV)/.base ## keep a gateway running
 
 test: $(VENV)/.test ## run the whole test suite; says what it skipped and why
 	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup $(ARGS)
+
+AGENTS := $(VENV)/agents
+test-agents: $(VENV)/.test $(AGENTS)/.installed ## run real agent programs against a gateway; npm installs them (400 MB)
+	AGENT_PROGRAMS=$(AGENTS) $(BIN)/python -m pytest tests/e2e/agents $(ARGS)
 
 check: lint types layers test ## lint, types, layers, tests
 
@@ -64,6 +68,12 @@ lock: $(VENV)/.dev ## resolve the locks anew; LOCK_ARGS=--upgrade moves them to 
 	$(COMPILE) --output-file requirements/base.txt pyproject.toml -c requirements/dev.txt
 	$(COMPILE) --output-file requirements/build.txt --group build -c requirements/dev.txt
 	$(COMPILE) --output-file requirements/model.txt --group model --no-deps
+
+$(AGENTS)/.installed: tests/e2e/agents/package.json tests/e2e/agents/package-lock.json $(BIN)/python
+	@mkdir -p $(AGENTS)
+	@cp tests/e2e/agents/package.json tests/e2e/agents/package-lock.json $(AGENTS)/
+	@cd $(AGENTS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
 
 wheel: $(VENV)/.base ## build dist/comptroller-*.whl
 	$(BIN)/python -m hatchling build --target wheel

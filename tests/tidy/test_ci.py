@@ -61,7 +61,7 @@ def test_ci_runs_the_whole_check() -> None:
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert "set -euo pipefail" in script
     assert "export CI=true" in script
-    assert script.rstrip().endswith("make --keep-going check")
+    assert script.rstrip().endswith("make --keep-going check test-agents")
     assert re.search(r"^check: lint types layers test ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
