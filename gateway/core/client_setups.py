@@ -31,7 +31,7 @@ def _claude_code(url: str, model: str) -> Setup:
 
 
 def _codex(url: str, model: str) -> Setup:
-    top = f'model = "{model}"\nmodel_provider = "{SERVER}"\n'
+    top = f'model = "{model}"\nmodel_provider = "{SERVER}"\nweb_search = "disabled"\n'
     tables = (
         f'[model_providers.{SERVER}]\nname = "Comptroller"\nbase_url = "{url}/v1"\nenv_key = "{KEY_VARIABLE}"\n'
         f'wire_api = "responses"\n\n'
@@ -42,7 +42,10 @@ def _codex(url: str, model: str) -> Setup:
         "Codex",
         files=(TomlFile(Place.HOME, ".codex/config.toml", top, tables),),
         run='codex exec "say hello"',
-        notes=("Its runs and sub-agents are found as sessions by themselves.",),
+        notes=(
+            "Its runs and sub-agents are found as sessions by themselves.",
+            "Its search of the web is run by the provider for a fee that no price covers, so it is off.",
+        ),
     )
 
 

@@ -56,8 +56,8 @@ class SessionRules:
 
 @value
 class SessionMark:
-    """How a call named its session. `kind`: header, claude-code, codex, opencode, child (then `client_id` is its token,
-    which is never kept), or implicit (then no `client_id`)."""
+    """How a call named its session. `kind`: header, claude-code, codex, opencode, copilot, child (then `client_id` is
+    its token, which is never kept), or implicit (then no `client_id`)."""
 
     kind: str
     client_id: str = ""
@@ -148,10 +148,10 @@ def mark_of(headers: Mapping[str, str], body: Mapping[str, object]) -> SessionMa
     if opencode:
         root = headers.get("x-parent-session-id") or opencode
         return SessionMark("opencode", _checked(root), opencode[:ID_LENGTH_MAX])
-    return _mark_in_body(body)
+    return _mark_in_body(body) or _cache_key_mark(headers, body) or IMPLICIT
 
 
-def _mark_in_body(body: Mapping[str, object]) -> SessionMark:
+def _mark_in_body(body: Mapping[str, object]) -> SessionMark | None:
     metadata = body.get("metadata")
     if isinstance(metadata, Mapping) and isinstance(user_id := metadata.get("user_id"), str):
         if found := _string_in(user_id, "session_id"):
@@ -162,7 +162,18 @@ def _mark_in_body(body: Mapping[str, object]) -> SessionMark:
     client = body.get("client_metadata")
     if isinstance(client, Mapping) and isinstance(found := client.get("session_id"), str) and found:
         return SessionMark("codex", _checked(found))
-    return IMPLICIT
+    return None
+
+
+def _cache_key_mark(headers: Mapping[str, str], body: Mapping[str, object]) -> SessionMark | None:
+    """Codex and Copilot make the key of the prompt cache their session's id. Others share one among all their users, or
+    send a new one each time, so it is an id only where the agent is known by its headers."""
+    key = body.get("prompt_cache_key")
+    if not isinstance(key, str) or not key:
+        return None
+    if headers.get("originator", "").startswith("codex"):
+        return SessionMark("codex", _checked(key))
+    return SessionMark("copilot", _checked(key)) if "x-initiator" in headers else None
 
 
 def _string_in(text: str, name: str) -> str | None:

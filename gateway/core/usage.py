@@ -73,12 +73,22 @@ def from_openai(report: object) -> Usage | None:
     Some compatible servers leave reasoning out of `completion_tokens` but not out of `total_tokens`; what the total has
     more is output. Raises UsageInvalid.
     """
+    return _from_inclusive(report, "prompt_tokens", "completion_tokens")
+
+
+def from_responses(report: object) -> Usage | None:
+    """The `usage` member of a response, an image or a transcription: the same figures under other names. None: no
+    report. Raises UsageInvalid."""
+    return _from_inclusive(report, "input_tokens", "output_tokens")
+
+
+def _from_inclusive(report: object, of_input: str, of_output: str) -> Usage | None:
     if report is None:
         return None
     usage = report_object("usage", report)
     total_tokens = report_count(usage, "total_tokens")
-    input_tokens = report_count(usage, "prompt_tokens")
-    output_tokens = report_count(usage, "completion_tokens") or 0
+    input_tokens = report_count(usage, of_input)
+    output_tokens = report_count(usage, of_output) or 0
     if input_tokens is None:
         if total_tokens is None:
             return None
@@ -86,15 +96,15 @@ def from_openai(report: object) -> Usage | None:
     output_tokens = max(output_tokens, (total_tokens or 0) - input_tokens)
 
     cached = cache_write = audio_input = reasoning = audio_output = 0
-    if of_input := usage.get("prompt_tokens_details"):
-        details = report_object("prompt_tokens_details", of_input)
-        cached = report_count(details, "cached_tokens") or 0
-        cache_write = report_count(details, "cache_write_tokens") or 0
-        audio_input = report_count(details, "audio_tokens") or 0
-    if of_output := usage.get("completion_tokens_details"):
-        details = report_object("completion_tokens_details", of_output)
-        reasoning = report_count(details, "reasoning_tokens") or 0
-        audio_output = report_count(details, "audio_tokens") or 0
+    if details := usage.get(f"{of_input}_details"):
+        of_input_parts = report_object(f"{of_input}_details", details)
+        cached = report_count(of_input_parts, "cached_tokens") or 0
+        cache_write = report_count(of_input_parts, "cache_write_tokens") or 0
+        audio_input = report_count(of_input_parts, "audio_tokens") or 0
+    if details := usage.get(f"{of_output}_details"):
+        of_output_parts = report_object(f"{of_output}_details", details)
+        reasoning = report_count(of_output_parts, "reasoning_tokens") or 0
+        audio_output = report_count(of_output_parts, "audio_tokens") or 0
     if cached + cache_write + audio_input <= input_tokens and max(reasoning, audio_output) <= output_tokens:
         return Usage(input_tokens, cached, cache_write, output_tokens, reasoning, audio_input, audio_output)
     return fitted(input_tokens, (cached, cache_write, audio_input), output_tokens, (reasoning, audio_output))

@@ -3,6 +3,7 @@
 This file holds every branch of the line; the stations hold none of each other's.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -137,7 +138,9 @@ async def _admit(
     """Authorizes a call to this model and makes it ready. Raises Refused."""
     _refuse_unless_spoken(model, arrival)
     attribution = attribution_of(plane, caller, arrival, model)
-    canonical = canonical_tools(plane, facts.tools if isinstance(facts, RequestFacts) else ())
+    canonical: Mapping[str, list[str]] = {}
+    if isinstance(facts, RequestFacts):
+        canonical = canonical_tools(plane, facts.tools, facts.provider_tools)
     granted = standing_grant(plane, caller, model.alias, canonical)
     if granted is None:
         context = await _context(plane, caller, arrival, live, attribution, facts)

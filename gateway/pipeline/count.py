@@ -3,7 +3,6 @@
 from gateway.core.call import Arrival, Caller
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import TurnMemory
-from gateway.core.usage import TOKENS_MAX
 from gateway.pipeline.authorize import standing_context, usable_models
 from gateway.pipeline.chat import model_named
 from gateway.pipeline.plane import Plane
@@ -14,10 +13,8 @@ from gateway.pipeline.reserve import counted_prompt
 async def count_prompt(plane: Plane, caller: Caller, arrival: Arrival) -> int:
     """Counted by our tokenizer and the factor of the model's family (rule 2). Raises Refused for a request that could
     not be sent, and for a model that this key may not use."""
-    body = {**arrival.body, "max_tokens": TOKENS_MAX, "stream": False}
-    asked = arrival._replace(body=body)
-    facts = request_facts(asked)
+    facts = request_facts(arrival)
     model = model_named(plane, caller, facts.model)
     if model.alias not in usable_models(plane, caller, standing_context(plane, caller)):
         raise Refused(Denial(Code.MODEL_DENIED, f"Model '{model.alias}' is not one that this key may use."))
-    return await counted_prompt(plane, model_ask(plane, asked, facts, model, frozenset(), TurnMemory()))
+    return await counted_prompt(plane, model_ask(plane, arrival, facts, model, frozenset(), TurnMemory()))

@@ -252,4 +252,4 @@ def _say_governed(headers: dict[str, str], ask: ModelAsk, reserved: Reserved) ->
     cap = reserved.size.send_cap
     if cap is not None:
         deployment = ask.model.deployments[0]
-        headers["x-comptroller-clamped"] = f"{deployment.cap_field}={cap}"
+        headers["x-comptroller-clamped"] = f"{ask.format.cap_field or deployment.cap_field}={cap}"

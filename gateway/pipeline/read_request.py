@@ -11,6 +11,7 @@ from gateway.core.catalog import IMAGE_TOKENS_ASSUMED, Deployment, EstimateRules
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import Prompt, TurnMemory, Weight, digest
 from gateway.core.model_ask import ModelAsk
+from gateway.core.tool_name import BUILTIN_PREFIX
 from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, FieldRefused, RequestFacts
 from gateway.core.wire.format import WireFormat
 from gateway.core.wire.openai_embeddings import EmbeddingsFacts, read_embeddings
@@ -36,7 +37,7 @@ def field_denial(error: FieldRefused) -> Denial:
     return Denial(code, f"{error}.".replace("..", "."), field=error.field)
 
 
-def canonical_tools(plane: Plane, names: Sequence[str]) -> dict[str, list[str]]:
+def canonical_tools(plane: Plane, names: Sequence[str], provider_tools: Sequence[str] = ()) -> dict[str, list[str]]:
     """Canonical name -> all the client's words for it, in order of declaration. Our own governance tools need no policy
     rows."""
     canonical: dict[str, list[str]] = {}
@@ -44,6 +45,8 @@ def canonical_tools(plane: Plane, names: Sequence[str]) -> dict[str, list[str]]:
         for known in plane.canonical(name):
             if known not in plane.own_tools:
                 canonical.setdefault(known, []).append(name)
+    for name in provider_tools:
+        canonical.setdefault(name, [name])
     return canonical
 
 
@@ -54,6 +57,7 @@ def model_ask(
     wire = arrival.format
     requests = wire.requests
     body: Mapping[str, Any] = requests.without_tools(arrival.body, stripped) if stripped else arrival.body
+    _refuse_unpriced(facts, stripped)
     messages = requests.messages(body)
     rules = plane.catalog.estimates
     packed = orjson.dumps(messages)[:-1]
@@ -64,7 +68,11 @@ def model_ask(
     not_inline = constants - facts.content.data_url_bytes
     weight = Weight(arrival.body_bytes + not_inline, len(packed) + not_inline, constants)
     prompt = Prompt(head, packed, packed_digest, len(messages), weight)
-    canonical = canonical_tools(plane, [name for name in facts.tools if name not in stripped])
+    canonical = canonical_tools(
+        plane,
+        [name for name in facts.tools if name not in stripped],
+        [name for name in facts.provider_tools if name not in stripped],
+    )
 
     def make(deployment: Deployment, cap: int | None) -> Mapping[str, Any]:
         return requests.outgoing(
@@ -131,6 +139,16 @@ def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model
         uncounted=(),
         request_digest=digest(packed + plane.digest_key),
     )
+
+
+def _refuse_unpriced(facts: RequestFacts, stripped: frozenset[str]) -> None:
+    for name in facts.unpriced:
+        if name not in stripped:
+            text = (
+                f"The tool `{name.removeprefix(BUILTIN_PREFIX)}` is run by the provider for a fee that no price here "
+                "covers; leave it out."
+            )
+            raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="tools"))
 
 
 def _path(wire: WireFormat, query: Mapping[str, str], *, stream: bool) -> str:

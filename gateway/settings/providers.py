@@ -47,6 +47,9 @@ class Provider(Section):
     include_usage: Flag = setting(
         True, "Ask for usage at the end of streams. Off only for servers that refuse the field."
     )
+    responses: Flag | None = setting(
+        None, "Whether it serves `/responses`. `openai`: yes; `openai_compatible`: only if this says so."
+    )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = setting(
         None, "Field that caps the output. `openai`: `max_completion_tokens`; others: `max_tokens`."
     )
@@ -81,7 +84,10 @@ class Provider(Section):
     @property
     def speaks(self) -> tuple[str, ...]:
         """The names of the wire formats that it takes, see `gateway.core.wire.formats`."""
-        return (_SPEAKS.get(self.kind, "openai_chat"),)
+        if self.kind not in ("openai", "openai_compatible"):
+            return (_SPEAKS.get(self.kind, "openai_chat"),)
+        responses = self.kind == "openai" if self.responses is None else self.responses
+        return ("openai_chat", "openai_completions", *(("openai_responses",) if responses else ()))
 
     @property
     def output_cap_field(self) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from gateway.web.not_served import below_prefix
+
 GEMINI_ACTIONS = (":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents")
 
 
@@ -23,7 +25,7 @@ def front_of(path: str, headers: Mapping[str, str]) -> Front:
         path.startswith("/v1/models") and ("x-goog-api-key" in headers or _action(path))
     ):
         return Front.GEMINI
-    return Front.RESPONSES if path.startswith("/v1/responses") else Front.OPENAI
+    return Front.RESPONSES if below_prefix(path).startswith("/responses") else Front.OPENAI
 
 
 def _action(path: str) -> bool:

@@ -17,6 +17,7 @@ from gateway.web.body import parse_json
 from gateway.web.exchange import Request
 from gateway.web.face import Face
 from gateway.web.fronts import Front, front_of
+from gateway.web.not_served import why_not_served
 
 END_USER_LENGTH_MAX = 128
 _GEMINI_METHODS = ("generateContent", "countTokens")
@@ -58,7 +59,8 @@ async def model(face: Face, request: Request) -> Answer:
 
 async def unknown(face: Face, request: Request) -> Answer:
     """Whatever is not served: 404 in the wire format's shape, never forwarded."""
-    raise Refused(Denial(Code.ROUTE_UNKNOWN, f"{request.method} {request.path[:200]} is not served here."))
+    why = why_not_served(request.path) or f"{request.method} {request.path[:200]} is not served here."
+    raise Refused(Denial(Code.ROUTE_UNKNOWN, why))
 
 
 def identified(face: Face, request: Request) -> Caller:

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.web import azure
 from gateway.web.anthropic import count_tokens, messages
 from gateway.web.face import Handler
 from gateway.web.gemini import gemini_model, gemini_models, generate
 from gateway.web.health import healthz, metrics, readyz
 from gateway.web.openai import chat_completions, embeddings, model, models
+from gateway.web.responses import completions, input_tokens, responses
 
 
 class Guard(StrEnum):
@@ -31,17 +33,37 @@ class Route:
     fast: bool = False
 
 
+OPENAI_ROUTES = tuple(
+    route
+    for prefix in ("/v1", "/openai/v1", "")
+    for route in (
+        Route("POST", f"{prefix}/chat/completions", Guard.KEY, chat_completions, "OpenAI chat completions", fast=True),
+        Route("POST", f"{prefix}/responses", Guard.KEY, responses, "OpenAI responses", fast=True),
+        Route("POST", f"{prefix}/responses/input_tokens", Guard.KEY, input_tokens, "Tokens of a prompt, free"),
+        Route("POST", f"{prefix}/completions", Guard.KEY, completions, "OpenAI completions"),
+        Route("POST", f"{prefix}/embeddings", Guard.KEY, embeddings, "OpenAI embeddings", fast=True),
+        Route("GET", f"{prefix}/models", Guard.KEY, models, "The models that this key may use"),
+        Route("GET", f"{prefix}/models/<path:model>", Guard.KEY, model, "One model that this key may use"),
+    )
+)
+"""Below the usual prefix, that of Azure's newer API, and none: some editors leave it out."""
+_DEPLOYMENT = "/openai/deployments/<deployment>"
+AZURE_ROUTES = (
+    Route("POST", f"{_DEPLOYMENT}/chat/completions", Guard.KEY, azure.chat_completions, "Azure chat completions"),
+    Route("POST", f"{_DEPLOYMENT}/completions", Guard.KEY, azure.completions, "Azure completions"),
+    Route("POST", f"{_DEPLOYMENT}/embeddings", Guard.KEY, azure.embeddings, "Azure embeddings"),
+    Route("POST", "/openai/responses", Guard.KEY, responses, "Azure responses"),
+    Route("GET", "/openai/models", Guard.KEY, models, "The models that this key may use"),
+)
 DATA_ROUTES = (
-    Route("POST", "/v1/chat/completions", Guard.KEY, chat_completions, "OpenAI chat completions", fast=True),
-    Route("POST", "/v1/embeddings", Guard.KEY, embeddings, "OpenAI embeddings", fast=True),
+    *OPENAI_ROUTES,
+    *AZURE_ROUTES,
     Route("POST", "/v1/messages", Guard.KEY, messages, "Anthropic messages", fast=True),
     Route("POST", "/v1/messages/count_tokens", Guard.KEY, count_tokens, "Tokens of an Anthropic prompt, free"),
     Route("POST", "/v1beta/models/<path:call>", Guard.KEY, generate, "Gemini: generateContent and its kin"),
     Route("POST", "/v1/models/<path:call>", Guard.KEY, generate, "The same, for clients of Gemini's version 1"),
     Route("GET", "/v1beta/models", Guard.KEY, gemini_models, "The models that this key may use, for Gemini clients"),
     Route("GET", "/v1beta/models/<path:model>", Guard.KEY, gemini_model, "One model, for Gemini clients"),
-    Route("GET", "/v1/models", Guard.KEY, models, "The models that this key may use"),
-    Route("GET", "/v1/models/<path:model>", Guard.KEY, model, "One model that this key may use"),
 )
 HEALTH_ROUTES = (
     Route("GET", "/healthz", Guard.PUBLIC, healthz, "Liveness"),

@@ -62,6 +62,10 @@ HEADER = SessionMark("header", "run-1")
         ({}, {"client_metadata": {"session_id": UUID}}, SessionMark("codex", UUID)),
         ({}, {"client_metadata": {"session_id": ""}}, IMPLICIT),
         ({}, {"client_metadata": [1]}, IMPLICIT),
+        ({"originator": "codex_exec"}, {"prompt_cache_key": UUID}, SessionMark("codex", UUID)),
+        ({"x-initiator": "agent"}, {"prompt_cache_key": UUID}, SessionMark("copilot", UUID)),
+        ({"x-initiator": "user"}, {"prompt_cache_key": 5}, IMPLICIT),
+        ({}, {"prompt_cache_key": "my-app-v1"}, IMPLICIT),  # shared by all users of a program
     ],
 )
 def test_rule_13_marks_of_agents_and_without_one_the_keys_own_session(

@@ -19,6 +19,7 @@ from tests.support.upstream_replies import (
     not_found,
     sse,
 )
+from tests.support.upstream_responses import Response
 from tests.support.upstream_script import Script
 
 _REASONS = {
@@ -35,7 +36,7 @@ _BEFORE_HEADERS = frozenset(
 _MID_BODY = frozenset(
     {"hang_mid_stream", "rst_mid_stream", "close_mid_stream", "half_close", "truncated_chunk", "bad_chunk"}
 )
-_STREAMING = ("/chat/completions", "/messages", ":streamGenerateContent")
+_STREAMING = ("/chat/completions", "/responses", "/messages", ":streamGenerateContent")
 _SETTLE_S = 0.03  # lets what was written reach the peer before a reset overtakes it
 
 
@@ -125,6 +126,8 @@ def _whole_body(script: Script, path: str, request: dict[str, Any], entry: dict[
         reply = messages_reply(script, request, entry["seq"])
     elif path.endswith(":generateContent"):
         reply = GenerateStream(script, request, entry["seq"]).whole()
+    elif path.endswith("/responses"):
+        reply = Response(script, request, entry["seq"]).whole()
     elif path.endswith("/embeddings"):
         reply = embeddings_reply(script, request)
     elif path.endswith("/models"):
@@ -168,9 +171,11 @@ async def _stream_parts(
         entry["usage"] = stream.usage
 
 
-def _stream_kind(path: str) -> type[ChatStream] | type[MessagesStream] | type[GenerateStream]:
+def _stream_kind(path: str) -> type[ChatStream | Response | MessagesStream | GenerateStream]:
     if path.endswith("/messages"):
         return MessagesStream
+    if path.endswith("/responses"):
+        return Response
     return GenerateStream if path.endswith(":streamGenerateContent") else ChatStream
 
 

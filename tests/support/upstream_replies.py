@@ -24,13 +24,13 @@ def sse(value: object) -> bytes:
 def message_text(request: Mapping[str, Any]) -> str:
     """All text of messages, prompt or input, parts included."""
     found: list[str] = []
-    for message in request.get("messages") or []:
-        content = message.get("content") if isinstance(message, dict) else None
+    given = request.get("input")
+    for message in [*(request.get("messages") or []), *(given if isinstance(given, list) else [])]:
+        content = message.get("content", message.get("output")) if isinstance(message, dict) else None
         if isinstance(content, str):
             found.append(content)
         elif isinstance(content, list):
             found.extend(part.get("text", "") for part in content if isinstance(part, dict))
-    given = request.get("input")
     if isinstance(given, str):
         found.append(given)
     elif isinstance(given, list):

@@ -26,7 +26,10 @@ NO_CONTENT_BUT_TEXT = ContentFacts(0, 0, 0, 0)
 
 class RequestFacts(NamedTuple):
     """`include_usage` = the client asked for an event that only tells usage; `thinking_tokens` = what of its
-    maximum the client leaves to thinking, which a cap must not touch; `hidden` = output is billed that is not shown."""
+    maximum the client leaves to thinking, which a cap must not touch; `hidden` = output is billed that is not shown.
+
+    `provider_tools` are those that the provider runs, under their names in policies; `unpriced` those of them that have
+    a fee which no price covers: policy may strip them, else the call is refused."""
 
     model: str
     stream: bool
@@ -39,3 +42,5 @@ class RequestFacts(NamedTuple):
     content: ContentFacts
     thinking_tokens: int = 0
     hidden: bool = False
+    provider_tools: tuple[str, ...] = ()
+    unpriced: tuple[str, ...] = ()

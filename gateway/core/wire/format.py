@@ -55,8 +55,8 @@ def messages_member(body: Mapping[str, Any]) -> list[Any]:
 class Requests(NamedTuple):
     """Reading and writing requests. `read` and `without_tools` raise FieldRefused.
 
-    `messages` gives the growing list, `beside` what adds to the prompt beside it, `texts` all text as a tokenizer
-    should count it; the fields `aside` say nothing about whether two requests are the same.
+    `messages` gives the growing list of what was said, `beside` what else adds to the prompt, `texts` all inline text
+    as a tokenizer should count it; the fields `aside` say nothing about whether two requests are the same.
     """
 
     read: Callable[[Mapping[str, Any]], RequestFacts]
@@ -94,8 +94,8 @@ MODEL = "{model}"
 @dataclass(frozen=True, slots=True)
 class WireFormat:
     """`title` is its name for people, `path` where a provider of this format takes requests, below its base address;
-    `stream_path` where it takes those for a stream, if elsewhere. Of a client's headers and query only those that are
-    named here go along, byte for byte."""
+    `stream_path` where it takes those for a stream, if elsewhere; `cap_field` caps the output, None = which field does
+    depends on the deployment. Of a client's headers and query only those named here go along, byte for byte."""
 
     name: str
     title: str
@@ -105,6 +105,7 @@ class WireFormat:
     conversation: Conversation
     meter: Callable[[], Meter]
     ending: Callable[[], StreamEnd]
+    cap_field: str | None = None
     passed_headers: tuple[str, ...] = ()
     passed_query: tuple[str, ...] = ()
     stream_path: str | None = None

@@ -7,6 +7,7 @@ from gateway.core.wire import (
     anthropic_reply,
     anthropic_request,
     anthropic_trace,
+    completions,
     gemini_prompt,
     gemini_reply,
     gemini_request,
@@ -15,6 +16,9 @@ from gateway.core.wire import (
     openai_prompt,
     openai_reply,
     openai_trace,
+    responses_reply,
+    responses_request,
+    responses_trace,
 )
 from gateway.core.wire.format import MODEL, Conversation, Replies, Requests, WireFormat
 
@@ -62,6 +66,7 @@ ANTHROPIC_MESSAGES = WireFormat(
     conversation=Conversation(anthropic_trace.exchanges, anthropic_trace.beginning, anthropic_trace.answered),
     meter=anthropic_reply.MessagesMeter,
     ending=anthropic_reply.MessagesEnd,
+    cap_field="max_tokens",
     passed_headers=("anthropic-version", "anthropic-beta"),
     passed_query=("beta",),
 )
@@ -91,6 +96,56 @@ GEMINI = WireFormat(
     ending=gemini_reply.GenerateEnd,
 )
 
+OPENAI_RESPONSES = WireFormat(
+    name="openai_responses",
+    title="OpenAI responses",
+    path="/responses",
+    requests=Requests(
+        read=responses_request.read,
+        outgoing=responses_request.outgoing,
+        without_tools=responses_request.without_tools,
+        messages=responses_request.messages_of,
+        beside=responses_request.beside,
+        texts=responses_request.texts,
+        aside=responses_request.NOT_THE_REQUEST,
+    ),
+    replies=Replies(
+        usage=responses_reply.reply_usage,
+        text=responses_reply.reply_text,
+        calls=responses_reply.reply_calls,
+        tier=responses_reply.reply_tier,
+    ),
+    conversation=Conversation(responses_trace.exchanges, responses_trace.beginning, responses_trace.answered),
+    meter=responses_reply.ResponsesMeter,
+    ending=responses_reply.ResponsesEnd,
+    cap_field=responses_request.CAP_FIELD,
+)
+
+OPENAI_COMPLETIONS = WireFormat(
+    name="openai_completions",
+    title="OpenAI completions",
+    path="/completions",
+    requests=Requests(
+        read=completions.read,
+        outgoing=completions.outgoing,
+        without_tools=completions.without_tools,
+        messages=completions.messages_of,
+        beside=completions.beside,
+        texts=completions.texts,
+        aside=completions.NOT_THE_REQUEST,
+    ),
+    replies=Replies(
+        usage=openai_reply.reply_usage,
+        text=completions.reply_text,
+        calls=completions.reply_calls,
+        tier=openai_reply.reply_tier,
+    ),
+    conversation=Conversation(completions.exchanges, completions.beginning, completions.answered),
+    meter=completions.CompletionMeter,
+    ending=openai_reply.ChatEnd,
+    cap_field=completions.CAP_FIELD,
+)
+
 FORMATS: Mapping[str, WireFormat] = MappingProxyType(
-    {each.name: each for each in (OPENAI_CHAT, ANTHROPIC_MESSAGES, GEMINI)}
+    {each.name: each for each in (OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS, ANTHROPIC_MESSAGES, GEMINI)}
 )

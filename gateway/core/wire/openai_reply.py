@@ -19,7 +19,31 @@ _REASONING_AGAIN = "reasoning"
 """Some servers send the same reasoning under both names; it was billed once."""
 
 
-class ChatMeter(TextMeter):
+class UsageMeter(TextMeter):
+    """The part of a meter that reads usage as chat and completions report it."""
+
+    __slots__ = ()
+
+    def report_in(self, chunk: Mapping[str, Any]) -> bool:
+        """Takes in what a chunk tells beside its choices. True = nothing else is in it."""
+        report = chunk.get("usage")
+        if report is not None:
+            self._report(report)
+        tier = chunk.get("service_tier")
+        if isinstance(tier, str):
+            self.served_tier = tier
+        return report is not None and not chunk.get("choices")
+
+    def _report(self, report: Any) -> None:
+        try:
+            self.usage = last_report(self.usage, from_openai(report))
+            self.usage_bad = False
+            self._reported_events = self.events
+        except UsageInvalid:
+            self.usage_bad = True
+
+
+class ChatMeter(UsageMeter):
     """Feed it every parsed chunk of a stream, in order."""
 
     __slots__ = ("_calls", "_ended", "_seen")
@@ -42,13 +66,7 @@ class ChatMeter(TextMeter):
             for choice in choices:
                 if isinstance(choice, dict):
                     self._choice(choice)
-        report = chunk.get("usage")
-        if report is not None:
-            self._report(report)
-        tier = chunk.get("service_tier")
-        if isinstance(tier, str):
-            self.served_tier = tier
-        return report is not None and not choices
+        return self.report_in(chunk)
 
     def tool_calls(self) -> Iterator[tuple[str, str]]:
         """(name, arguments) of the tool calls that the reply made, as far as they came."""
@@ -84,14 +102,6 @@ class ChatMeter(TextMeter):
         if isinstance(arguments, str) and arguments:
             parts.append(arguments)
             self._text(arguments)
-
-    def _report(self, report: Any) -> None:
-        try:
-            self.usage = last_report(self.usage, from_openai(report))
-            self.usage_bad = False
-            self._reported_events = self.events
-        except UsageInvalid:
-            self.usage_bad = True
 
 
 def reply_usage(reply: Mapping[str, Any]) -> tuple[Usage | None, bool]:
