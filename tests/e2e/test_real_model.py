@@ -27,6 +27,9 @@ def gateway(model: LocalModel, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with GatewayProcess(
         tmp_path_factory.mktemp("model"),
         model.base_url,
+        providers={
+            "mock": {"kind": "openai_compatible", "base_url": model.base_url, "api_key": "none", "responses": True}
+        },
         keys=[ALICE, {"name": "agent", "agent": "agent"}],
         models={"small": {"provider": "mock", "model": "smollm2", "price": PRICE, "max_output_tokens": 2048}},
         limits=[{"name": "agent-run", "each": "session", "key": "agent", "tokens": AGENT_TOKENS}],
@@ -59,6 +62,25 @@ def test_a_chat_is_booked_with_what_the_model_reports(gateway):
     row = gateway.call(raw.headers["x-comptroller-call"])
     assert figures(row) == as_reported(reply.usage)
     assert row["usd_micros"] == reply.usage.prompt_tokens + 2 * reply.usage.completion_tokens
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_is_booked_with_what_the_model_reports(gateway, stream):
+    with sdk(gateway) as client:
+        raw = client.responses.with_raw_response.create(
+            model="small", input="What is the capital of France?", max_output_tokens=24, temperature=0, stream=stream
+        )
+        reply = raw.parse()
+        if stream:
+            *_, last = reply
+            assert last.type in ("response.completed", "response.incomplete")
+            reply = last.response
+    assert len(reply.output_text.split()) > 3
+    row = gateway.call(raw.headers["x-comptroller-call"])
+    details = reply.usage.input_tokens_details
+    cached = 0 if details is None else details.cached_tokens or 0
+    assert figures(row) == (reply.usage.input_tokens, reply.usage.output_tokens, cached, None)
+    assert 0 < reply.usage.output_tokens <= 24
 
 
 @pytest.mark.parametrize("include_usage", [True, False])
