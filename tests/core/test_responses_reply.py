@@ -143,7 +143,7 @@ def test_tool_calls_of_a_stream(events: list[Event], calls: list[tuple[str, str]
         ([HELLO, done(words("hello"))], False),
         ([HELLO, ended(report())], True),
         ([HELLO, ended(None, "incomplete")], True),
-        ([HELLO, ended(None, "failed")], True),
+        ([HELLO, ended(None, "failed")], False),
         ([{"type": "error"}], False),
     ],
 )
@@ -222,6 +222,13 @@ def test_rule_32_our_own_end_of_a_stream_that_never_began_is_a_response_too() ->
     response = found["response"]
     assert (response["id"], response["object"], response["output"]) == ("resp_call_1", "response", [])
     assert response["usage"] is None
+
+
+def test_an_end_that_the_provider_told_is_not_told_twice() -> None:
+    end = ResponsesEnd()
+    end.saw(CREATED)
+    end.saw(ended(None, "failed"))
+    assert end.error("broke off", "upstream_failed", {"call": "call_1"}) == b""
 
 
 def test_rule_32_events_without_numbers_are_counted() -> None:

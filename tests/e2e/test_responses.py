@@ -204,6 +204,22 @@ def test_an_upstream_that_breaks_off_is_told_with_the_next_number(gateway):
     assert row["output_tokens"] > 0
 
 
+def test_a_failure_that_the_provider_tells_is_told_once_and_booked(gateway, upstream):
+    response = {"id": "r", "object": "response", "model": "m", "status": "failed", "output": [], "usage": None}
+    failed = {"type": "response.failed", "response": {**response, "error": {"code": "server_error", "message": "oh"}}}
+    begun = {"type": "response.created", "response": {**response, "status": "in_progress"}}
+    delta = {"type": "response.output_text.delta", "output_index": 0, "item_id": "i", "content_index": 0, "delta": "hi"}
+    raw_events = [{**event, "sequence_number": at} for at, event in enumerate((begun, delta, failed))]
+    upstream.script(raw=[f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in raw_events])
+    with streaming(gateway) as got:
+        events = list(got.parse())
+    assert [event.type for event in events] == [event["type"] for event in raw_events]
+    assert events[-1].response.error.message == "oh"
+    gateway.quiesce()
+    row = gateway.call(got.headers["x-comptroller-call"])
+    assert (row["outcome"], row["estimated"]) == ("cut_by_upstream", "cut_by_upstream")
+
+
 @pytest.mark.parametrize(
     ("script", "status", "code"),
     [

@@ -13,7 +13,9 @@ from gateway.core.usage import Usage, UsageInvalid, from_responses, last_report
 from gateway.core.wire.metering import TextMeter
 from gateway.core.wire.responses_items import call_of, output_texts
 
-_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_FAILED = "response.failed"
+_ANSWERED = frozenset({"response.completed", "response.incomplete"})
+_ENDS = _ANSWERED | {_FAILED}
 _TEXT_DELTAS = frozenset(
     {
         "response.output_text.delta",
@@ -55,6 +57,7 @@ class ResponsesMeter(TextMeter):
         elif kind == "response.output_item.done":
             self._done(_place(chunk), chunk.get("item"))
         elif kind in _ENDS:
+            self._ended = kind in _ANSWERED
             self._end(chunk.get("response"))
         return False
 
@@ -89,7 +92,6 @@ class ResponsesMeter(TextMeter):
             self._text(text)
 
     def _end(self, response: Any) -> None:
-        self._ended = True
         if not isinstance(response, Mapping):
             return
         output = response.get("output")
@@ -128,12 +130,14 @@ def reply_tier(reply: Mapping[str, Any]) -> str | None:
 
 class ResponsesEnd:
     """Ends a stream with `response.failed`. It has a `sequence_number` above all others, without which opencode
-    would ask again for ever, and the whole response object, usage included."""
+    would ask again for ever, and the whole response object, usage included. Where the provider ended it so already,
+    nothing is said twice."""
 
-    __slots__ = ("_response", "_sequence", "_usage")
+    __slots__ = ("_failed", "_response", "_sequence", "_usage")
     watching = True
 
     def __init__(self) -> None:
+        self._failed = False
         self._sequence = -1
         self._response: Mapping[str, Any] = {}
         self._usage: Usage | None = None
@@ -141,6 +145,7 @@ class ResponsesEnd:
     def saw(self, chunk: Mapping[str, Any]) -> None:
         number = chunk.get("sequence_number")
         self._sequence = number if isinstance(number, int) else self._sequence + 1
+        self._failed = self._failed or chunk.get("type") == _FAILED
         if not self._response and isinstance(response := chunk.get("response"), Mapping):
             self._response = response
 
@@ -150,16 +155,18 @@ class ResponsesEnd:
         return b""
 
     def error(self, message: str, code: str, machine: Mapping[str, Any]) -> bytes:
+        if self._failed:
+            return b""
         stops = _MAY_BE_CURED if code.startswith(_UPSTREAM_FAULTS) else _STOPS
         response = {
-            **_BLANK,
+            **BLANK,
             "id": f"resp_{machine.get('call')}",
             **self._response,
             "status": "failed",
             "error": {"code": stops, "message": message, "comptroller": {**machine, "code": code}},
             "usage": None if self._usage is None else usage_object(self._usage),
         }
-        event = {"type": "response.failed", "sequence_number": self._sequence + 1, "response": response}
+        event = {"type": _FAILED, "sequence_number": self._sequence + 1, "response": response}
         written = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         return b"event: response.failed\ndata: " + written + b"\n\n"
 
@@ -178,7 +185,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     }
 
 
-_BLANK: Mapping[str, Any] = {
+BLANK: Mapping[str, Any] = {
     "object": "response",
     "created_at": 0,
     "model": "",
