@@ -205,7 +205,14 @@ def test_an_upstream_that_breaks_off_is_told_with_the_next_number(gateway):
 
 
 def test_a_failure_that_the_provider_tells_is_told_once_and_booked(gateway, upstream):
-    response: dict[str, Any] = {"id": "r", "object": "response", "model": "m", "status": "failed", "output": [], "usage": None}
+    response: dict[str, Any] = {
+        "id": "r",
+        "object": "response",
+        "model": "m",
+        "status": "failed",
+        "output": [],
+        "usage": None,
+    }
     failed = {"type": "response.failed", "response": {**response, "error": {"code": "server_error", "message": "oh"}}}
     begun = {"type": "response.created", "response": {**response, "status": "in_progress"}}
     delta = {"type": "response.output_text.delta", "output_index": 0, "item_id": "i", "content_index": 0, "delta": "hi"}
