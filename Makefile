@@ -62,9 +62,10 @@ bench-runaway: $(VENV)/.test ## play runaway and honest agents against a gateway
 
 # dev.txt holds everything; the others are resolved within it, so that all of them name the same versions.
 lock: $(VENV)/.dev ## resolve the locks anew; LOCK_ARGS=--upgrade moves them to the newest versions
-	$(COMPILE) --output-file requirements/dev.txt pyproject.toml --extra fast --group dev
+	$(COMPILE) --output-file requirements/dev.txt pyproject.toml --extra fast --extra bedrock --group dev
 	$(COMPILE) --output-file requirements/test.txt pyproject.toml --extra fast --group test -c requirements/dev.txt
 	$(COMPILE) --output-file requirements/fast.txt pyproject.toml --extra fast -c requirements/dev.txt
+	$(COMPILE) --output-file requirements/bedrock.txt pyproject.toml --extra bedrock -c requirements/dev.txt
 	$(COMPILE) --output-file requirements/base.txt pyproject.toml -c requirements/dev.txt
 	$(COMPILE) --output-file requirements/build.txt --group build -c requirements/dev.txt
 	$(COMPILE) --output-file requirements/model.txt --group model --no-deps

@@ -34,11 +34,7 @@ from gateway.pipeline.reserve import Reserved, counted_prompt, widest_factor
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.settle import Ended, settle_model, void_model
 
-_EVENT_STREAM: Final = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-}
+_UNBUFFERED: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class Passing(NamedTuple):
@@ -106,7 +102,8 @@ async def _answer(
     headers.update(passable_headers(sent.reply.headers))
     if ask.stream and _is_event_stream(sent):
         relay = Relay(plane, caller.key_id, flight, ask, reserved, sent, arrival.at_ns)
-        return Streamed(200, {**headers, **_EVENT_STREAM}, relay.chunks(), relay.end)
+        headers["content-type"] = ask.format.stream_type
+        return Streamed(200, {**headers, **_UNBUFFERED}, relay.chunks(), relay.end)
     return await _complete(plane, caller, flight, ask, reserved, sent, arrival, headers)
 
 
@@ -136,8 +133,7 @@ async def _forward(plane: Plane, flight: Flight, ask: ModelAsk, reserved: Reserv
     except UpstreamSaidNo as said_no:
         void_model(plane, reserved, f"the upstream answered {said_no.status}", said_no.status)
         headers = {"content-type": said_no.content_type}
-        if said_no.retry_after is not None:
-            headers["retry-after"] = said_no.retry_after
+        headers.update(said_no.headers)
         return Whole(said_no.status, headers, said_no.body)
     except Refused as refused:
         void_model(plane, reserved, refused.denial.code.value, 502)

@@ -5,7 +5,7 @@ they speak of the caller's request; 401 and 403 speak of our credential and do n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -40,6 +40,9 @@ _QUOTA_SENTENCE = "reached your specified API usage limits"
 _KEY_REFUSED = '"API_KEY_INVALID"'
 """With which Gemini's API refuses a key, as a 400."""
 
+_OF_REFUSALS = ("retry-after", "x-amzn-errortype")
+"""Headers that an upstream's own refusal keeps; Bedrock's errors have their type in one."""
+
 
 class Sent(NamedTuple):
     """A reply whose headers are here. `place` is the deployment's place in the alias."""
@@ -53,12 +56,12 @@ class Sent(NamedTuple):
 class UpstreamSaidNo(Exception):
     """An upstream's own 4xx about the caller's request, to be passed on as it is."""
 
-    def __init__(self, status: int, body: bytes, content_type: str, retry_after: str | None) -> None:
+    def __init__(self, status: int, body: bytes, content_type: str, headers: Mapping[str, str]) -> None:
         super().__init__(f"the upstream answered {status}")
         self.status = status
         self.body = body
         self.content_type = content_type
-        self.retry_after = retry_after
+        self.headers = headers
 
 
 async def forward_model(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
@@ -173,7 +176,8 @@ def _said_no(reply: UpstreamReply, text: str, provider: str) -> Refused | Upstre
             Denial(Code.UPSTREAM_FAILED, f"Provider '{provider}' failed with status {status}.", retry_after_s=1.0)
         )
     kind = reply.headers.get("content-type", "application/json")
-    return UpstreamSaidNo(status, text.encode(), kind, reply.headers.get("retry-after"))
+    told = {name: reply.headers[name] for name in _OF_REFUSALS if name in reply.headers}
+    return UpstreamSaidNo(status, text.encode(), kind, told)
 
 
 def _out_of_money(status: int, text: str) -> bool:

@@ -9,6 +9,8 @@ from gateway.pipeline.plane import Plane
 from gateway.pipeline.standing import inactive
 
 DigestOf = Callable[[str], str]
+SIGNED = "AWS4-HMAC-SHA256"
+"""The scheme of AWS signatures: boto3 sends no bearer token over plain HTTP."""
 CREDENTIAL_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
 
 
@@ -26,11 +28,27 @@ def identify(plane: Plane, headers: Mapping[str, str], query: Mapping[str, str],
     return caller
 
 
+def _signer(parameters: str) -> str:
+    """The access key id of an AWS signature, which is where clients that sign carry their key; "" for none.
+
+    The signature itself is not checked: the key is the whole credential, as it is in every other format.
+    """
+    for parameter in parameters.split(","):
+        name, _, value = parameter.strip().partition("=")
+        if name == "Credential":
+            return value.partition("/")[0]
+    return ""
+
+
 def _credential(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
     found = {header for header in map(headers.get, CREDENTIAL_HEADERS) if header}
     if authorization := headers.get("authorization"):
         scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
+        if scheme == SIGNED:
+            token = _signer(token)
+        elif scheme.lower() != "bearer":
+            token = ""
+        if not token:
             raise Refused(Denial(Code.KEY_MISSING, "The Authorization header must read `Bearer <key>`."))
         found.add(token.strip())
     if in_query := query.get("key"):

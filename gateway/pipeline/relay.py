@@ -14,9 +14,11 @@ import orjson
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.ledger import Outcome
 from gateway.core.model_ask import ModelAsk
-from gateway.core.sse import Event, SseDecoder, SseTooLarge
+from gateway.core.sse import SseTooLarge
 from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamInvalid
 from gateway.core.usage import Usage
+from gateway.core.wire.eventstream import FrameBroken
+from gateway.core.wire.format import Framed
 from gateway.core.wire.openai_reply import DONE
 from gateway.pipeline.flights import Flight, FlightEnded
 from gateway.pipeline.forward import Sent, upstream_denial
@@ -54,7 +56,7 @@ class Relay:
         self._started_ns = started_ns
         self._meter = ask.format.meter()
         self._ending = ask.format.ending()
-        self._decoder = SseDecoder()
+        self._decoder = ask.format.decoder()
         self._governor = Governor(plane, reserved, self._meter, ask.model.token_factor, sent.deployment.upstream_model)
         self._outcome: Outcome | None = None
         self._done = False
@@ -89,7 +91,7 @@ class Relay:
             if not self._complete:
                 raise UpstreamFailed(BROKE_OFF, sent=True)
             self._outcome = Outcome.OK
-        except (Refused, UpstreamError, SseTooLarge, asyncio.CancelledError) as error:
+        except (Refused, UpstreamError, SseTooLarge, FrameBroken, asyncio.CancelledError) as error:
             async for last in self._cut(self._why(error)):
                 yield last
         finally:
@@ -154,7 +156,7 @@ class Relay:
             return kept[0]
         return b"".join(kept)
 
-    def _keep(self, event: Event) -> bool:
+    def _keep(self, event: Framed) -> bool:
         if not event.data:
             return True
         if event.data == DONE:

@@ -24,10 +24,9 @@ _HOSTED: tuple[tuple[Literal["openai", "anthropic", "gemini"], str], ...] = (
     ("gemini", "GEMINI_API_KEY"),
 )
 """Provider kinds that a key in the environment is enough for; each provider is named as its kind."""
-_UNBUILT = (
-    ("AZURE_OPENAI_API_KEY", "azure_openai"),
-    ("AWS_ACCESS_KEY_ID", "bedrock"),
-)
+_UNBUILT = (("AZURE_OPENAI_API_KEY", "azure_openai"),)
+_NEEDS_A_FILE = ("AWS_ACCESS_KEY_ID", "AWS_BEARER_TOKEN_BEDROCK")
+"""Which models an account may use in which region nothing in the environment tells."""
 _SIMULATED = (
     ("sim-small", 100_000, 400_000),
     ("sim-large", 3_000_000, 15_000_000),
@@ -41,6 +40,12 @@ def defaults(environment: Mapping[str, str], offered: Mapping[str, Sequence[str]
     warnings = [
         Finding(("providers",), 0, 0, f"`{name}` is set, but the provider kind `{kind}` {PLANNED}", "it is left alone")
         for name, kind in _UNBUILT
+        if environment.get(name)
+    ]
+    text = "`{}` is set, but Bedrock needs its region and models in a configuration file"
+    warnings += [
+        Finding(("providers",), 0, 0, text.format(name), "it is left alone")
+        for name in _NEEDS_A_FILE
         if environment.get(name)
     ]
     providers, models = _hosted(environment, offered)

@@ -29,20 +29,38 @@ OPENAI_URL = "https://api.openai.com/v1"
 ANTHROPIC_URL = "https://api.anthropic.com/v1"
 GEMINI_URL = "https://generativelanguage.googleapis.com"
 _HOSTED: Mapping[str, str] = MappingProxyType({"openai": OPENAI_URL, "anthropic": ANTHROPIC_URL, "gemini": GEMINI_URL})
-_SPEAKS: Mapping[str, str] = MappingProxyType({"anthropic": "anthropic_messages", "gemini": "gemini"})
+_BEDROCK_URL = "https://bedrock-runtime.{}.amazonaws.com"
+_SPEAKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "anthropic": ("anthropic_messages",),
+        "gemini": ("gemini",),
+        "bedrock": ("bedrock_converse", "bedrock_invoke"),
+    }
+)
+_OF_AWS = ("region", "access_key_id", "secret_access_key", "session_token")
 Tokens = Annotated[Count, Field(ge=1)]
 
 
 class Provider(Section):
-    kind: Literal["openai", "anthropic", "gemini", "openai_compatible", "simulated"] = setting(
+    kind: Literal["openai", "anthropic", "gemini", "bedrock", "openai_compatible", "simulated"] = setting(
         ..., "Which API it speaks."
     )
     base_url: HttpUrl | None = setting(
         None,
         f"Address up to `/v1`. `openai`: `{OPENAI_URL}`; `anthropic`: `{ANTHROPIC_URL}`; `gemini`, without a path: "
-        f"`{GEMINI_URL}`; `openai_compatible`: required.",
+        f"`{GEMINI_URL}`; `bedrock`, without a path: by its region; `openai_compatible`: required.",
     )
-    api_key: ApiKey = setting(None, "Credential, by reference. `none` for a local server that asks for none.")
+    api_key: ApiKey = setting(
+        None,
+        "Credential, by reference. `none` for a local server that asks for none. `bedrock`: a Bedrock API key; without "
+        "one, requests are signed.",
+    )
+    region: Words | None = setting(None, "`bedrock`: the AWS region, such as `eu-central-1`.")
+    access_key_id: ApiKey = setting(
+        None, "`bedrock`: access key that signs, by reference; none: what AWS's own chain of credentials finds."
+    )
+    secret_access_key: ApiKey = setting(None, "`bedrock`: its secret, by reference.")
+    session_token: ApiKey = setting(None, "`bedrock`: its session token, by reference, for temporary keys.")
     headers: Headers = setting({}, "Headers added to each request. Secret ones by reference.")
     include_usage: Flag = setting(
         True, "Ask for usage at the end of streams. Off only for servers that refuse the field."
@@ -57,6 +75,13 @@ class Provider(Section):
     @model_validator(mode="after")
     def _fits_kind(self) -> "Provider":
         flaws: list[Flaw] = []
+        if self.kind != "bedrock":
+            given = [name for name in _OF_AWS if getattr(self, name) is not None]
+            flaws += [Flaw("is only for `bedrock`", "remove it", (name,)) for name in given]
+        elif self.region is None:
+            flaws.append(Flaw("is missing", "the AWS region of the account, such as `eu-central-1`", ("region",)))
+        if (self.access_key_id is None) is not (self.secret_access_key is None):
+            flaws.append(Flaw("goes with `secret_access_key`", "give both or none", ("access_key_id",)))
         if self.kind == "simulated":
             given = [name for name in ("base_url", "api_key", "headers") if getattr(self, name)]
             flaws += [Flaw("a simulated provider has none", "remove it", (name,)) for name in given]
@@ -79,20 +104,20 @@ class Provider(Section):
     @property
     def url(self) -> str | None:
         """The address that requests go to; None for the simulated provider."""
+        if self.kind == "bedrock" and self.base_url is None:
+            return _BEDROCK_URL.format(self.region)
         return self.base_url or _HOSTED.get(self.kind)
 
     @property
     def speaks(self) -> tuple[str, ...]:
         """The names of the wire formats that it takes, see `gateway.core.wire.formats`."""
         if self.kind not in ("openai", "openai_compatible"):
-            return (_SPEAKS.get(self.kind, "openai_chat"),)
+            return _SPEAKS.get(self.kind, ("openai_chat",))
         responses = self.kind == "openai" if self.responses is None else self.responses
         return ("openai_chat", "openai_completions", *(("openai_responses",) if responses else ()))
 
     @property
     def output_cap_field(self) -> str:
-        if self.kind == "gemini":
-            return "maxOutputTokens"
         return self.max_tokens_field or ("max_completion_tokens" if self.kind == "openai" else "max_tokens")
 
 

@@ -50,7 +50,7 @@ UNBUILT_VALUES = (
     UnbuiltValue(("counters", "url"), "Redis", _starts("redis://", "rediss://"), "write `memory://`"),
     *(
         UnbuiltValue(("providers", "*", "kind"), f"the provider kind `{kind}`", _one_of(kind), "remove the provider", 1)
-        for kind in ("azure_openai", "bedrock")
+        for kind in ("azure_openai",)
     ),
     UnbuiltValue(
         ("server", "workers"),

@@ -49,9 +49,13 @@ class HttpProvider:
         self, path: str, body: bytes, timeouts: Timeouts, headers: tuple[tuple[str, str], ...] = ()
     ) -> UpstreamReply:
         """Raises UpstreamError."""
+        return await self._upstream.send(self._request(path, body, timeouts, headers))
+
+    def _request(
+        self, path: str, body: bytes, timeouts: Timeouts, headers: tuple[tuple[str, str], ...]
+    ) -> UpstreamRequest:
         sent = self._headers if not headers else self._with(headers)
-        request = UpstreamRequest("POST", self._base_url + path, sent, body, timeouts, self._reply_bytes_max)
-        return await self._upstream.send(request)
+        return UpstreamRequest("POST", self._base_url + path, sent, body, timeouts, self._reply_bytes_max)
 
     def _with(self, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         """The client's beside ours; of one name, the client's word about the format, never about who pays."""

@@ -11,7 +11,7 @@ from typing import Final
 import orjson
 
 from gateway.core.denial import Code, Denial
-from gateway.core.wire import anthropic_reply, gemini_reply
+from gateway.core.wire import anthropic_reply, bedrock_reply, gemini_reply
 from gateway.core.wire.openai_reply import error_body
 from gateway.pipeline.answer import Headers, Whole, remaining_words
 from gateway.web.fronts import Front
@@ -65,13 +65,17 @@ _OF_POLICY: Final = (
     *(Code.MODEL_DENIED, Code.MODEL_UNKNOWN, Code.TOOL_DENIED, Code.FIELD_UNSUPPORTED, Code.PRICE_UNKNOWN),
 )
 
+_NOT_ALLOWED: Final = (Code.MODEL_DENIED, Code.MODEL_UNKNOWN, Code.TOOL_DENIED)
+_OF_KEYS: Final = (Code.KEY_MISSING, Code.KEY_UNKNOWN, Code.KEY_EXPIRED, Code.KEY_DISABLED, Code.KEY_REVOKED)
+
 STATUS_OF: Final[Mapping[Front, Mapping[Code, int]]] = {
     Front.OPENAI: STATUS,
     # Codex asks again five times after every 4xx but 400.
     Front.RESPONSES: {**STATUS, **dict.fromkeys(_FINAL, 400)},
     # Claude Code asks again six times after 400, without its beta features, and shows 403 at once.
     Front.ANTHROPIC: {**STATUS, **dict.fromkeys(_OF_POLICY, 403), Code.OVERLOADED: 529},
-    Front.GEMINI: {**STATUS, Code.MODEL_DENIED: 403, Code.MODEL_UNKNOWN: 403, Code.TOOL_DENIED: 403},
+    Front.GEMINI: {**STATUS, **dict.fromkeys(_NOT_ALLOWED, 403)},
+    Front.BEDROCK: {**STATUS, **dict.fromkeys((*_NOT_ALLOWED, *_OF_KEYS), 403)},
 }
 
 RESPONSES_RETRY_MAX_S = 30.0
@@ -119,6 +123,8 @@ def refusal(denial: Denial, front: Front = Front.OPENAI) -> Whole:
         wait_s = min(denial.retry_after_s, RESPONSES_RETRY_MAX_S) if front is Front.RESPONSES else denial.retry_after_s
         headers["retry-after"] = str(max(1, math.ceil(wait_s)))
         headers["retry-after-ms"] = str(max(1, math.ceil(wait_s * 1000)))
+    if front is Front.BEDROCK:
+        headers["x-amzn-errortype"] = bedrock_reply.ERROR_TYPES.get(status, "InternalServerException")
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return Whole(status, headers, orjson.dumps(_body(denial, status, front)))
@@ -129,6 +135,8 @@ def broken(incident: str, front: Front = Front.OPENAI) -> Whole:
     text = f"Something went wrong here; the operator finds it in the log under {incident}."
     if front is Front.ANTHROPIC:
         body = anthropic_reply.error_body(text, "api_error", None, None)
+    elif front is Front.BEDROCK:
+        body = bedrock_reply.error_body(text, "internal", None)
     elif front is Front.GEMINI:
         body = gemini_reply.error_body(text, 500, "internal", None, None)
     else:
@@ -140,6 +148,8 @@ def _body(denial: Denial, status: int, front: Front) -> Mapping[str, object]:
     if front is Front.ANTHROPIC:
         kind = _ANTHROPIC_TYPES.get(status, "invalid_request_error")
         return anthropic_reply.error_body(denial.message, kind, denial.machine(), denial.call_id)
+    if front is Front.BEDROCK:
+        return bedrock_reply.error_body(denial.message, denial.code.value, denial.machine())
     if front is Front.GEMINI:
         wait_s = None if denial.final else denial.retry_after_s
         return gemini_reply.error_body(denial.message, status, denial.code.value, denial.machine(), wait_s)

@@ -15,6 +15,7 @@ class Front(StrEnum):
     RESPONSES = "responses"
     ANTHROPIC = "anthropic"
     GEMINI = "gemini"
+    BEDROCK = "bedrock"
 
 
 def front_of(path: str, headers: Mapping[str, str]) -> Front:
@@ -25,6 +26,8 @@ def front_of(path: str, headers: Mapping[str, str]) -> Front:
         path.startswith("/v1/models") and ("x-goog-api-key" in headers or _action(path))
     ):
         return Front.GEMINI
+    if path.startswith("/bedrock/"):
+        return Front.BEDROCK
     return Front.RESPONSES if below_prefix(path).startswith("/responses") else Front.OPENAI
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from gateway.web import azure
 from gateway.web.anthropic import count_tokens, messages
+from gateway.web.bedrock import bedrock, inference_profiles
 from gateway.web.face import Handler
 from gateway.web.gemini import gemini_model, gemini_models, generate
 from gateway.web.health import healthz, metrics, readyz
@@ -64,6 +65,8 @@ DATA_ROUTES = (
     Route("POST", "/v1/models/<path:call>", Guard.KEY, generate, "The same, for clients of Gemini's version 1"),
     Route("GET", "/v1beta/models", Guard.KEY, gemini_models, "The models that this key may use, for Gemini clients"),
     Route("GET", "/v1beta/models/<path:model>", Guard.KEY, gemini_model, "One model, for Gemini clients"),
+    Route("POST", "/bedrock/model/<path:call>", Guard.KEY, bedrock, "Bedrock: converse and invoke, whole or streamed"),
+    Route("GET", "/bedrock/inference-profiles", Guard.KEY, inference_profiles, "The models that this key may use"),
 )
 HEALTH_ROUTES = (
     Route("GET", "/healthz", Guard.PUBLIC, healthz, "Liveness"),

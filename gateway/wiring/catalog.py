@@ -37,7 +37,11 @@ OWN_NAME = "comptroller"
 """The name under which our snippets have clients list this gateway among their MCP servers."""
 
 _HIDDEN_REASONING: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"openai": ("o1", "o3", "o4", "gpt-5", "gpt-6"), "gemini": ("gemini-",)}
+    {
+        "openai": ("o1", "o3", "o4", "gpt-5", "gpt-6"),
+        "gemini": ("gemini-",),
+        "bedrock": ("openai.", "us.openai.", "global.openai."),
+    }
 )
 """Beginnings of the names of models that think without showing all of it, by kind of provider."""
 _SHOWS_ALL = ("gemini-1", "gemini-2.0")

@@ -20,6 +20,7 @@ from gateway.settings import load as load_settings
 from gateway.wiring.alerting import channels_of
 from gateway.wiring.catalog import OWN_NAME
 from gateway.wiring.node import Node, load_policy_engine, policy_source, swap
+from gateway.wiring.providers import refuse_missing_parts
 from gateway.wiring.system import SystemClock
 from mcp_server.own_tools import NAMES as OWN_TOOL_NAMES
 
@@ -78,6 +79,7 @@ class Housekeeper:
             try:
                 loaded = await self._load()
                 policy = await load_policy_engine(loaded, SystemClock())
+                refuse_missing_parts(loaded)
                 channels = channels_of(loaded, node.plane.clock)
             except SettingsError as error:
                 return self._refused([str(finding) for finding in error.findings])

@@ -1,9 +1,11 @@
-"""The HTTP client for providers that the settings name. Only that one is imported: aiohttp takes 13 MB, httpx more."""
+"""The HTTP client for providers that the settings name, and the signer of requests to Bedrock, which comes with an
+extra. Only what is used is imported: aiohttp takes 13 MB, httpx and botocore more."""
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
 
-from gateway.ports import Upstream
+from gateway.ports import Provider, Upstream
 
 _CLIENTS: Mapping[str, tuple[str, str]] = {
     "http1": ("gateway.upstream.http1_client", "Http1Upstream"),
@@ -17,3 +19,11 @@ def new_client(name: str) -> Upstream:
     module, kind = _CLIENTS[name]
     make: Callable[[], Upstream] = getattr(importlib.import_module(module), kind)
     return make()
+
+
+def bedrock_kind() -> Callable[..., Provider] | None:
+    """The provider that signs; None where the extra is not installed."""
+    if importlib.util.find_spec("botocore") is None:
+        return None
+    kind: Callable[..., Provider] = importlib.import_module("gateway.upstream.bedrock").BedrockProvider
+    return kind

@@ -33,7 +33,7 @@ from gateway.pipeline.sessions import SessionRegistry
 from gateway.pipeline.standing import end_what_may_not_go_on
 from gateway.policy.engine import PolicyEngine
 from gateway.policy.source import PolicySource
-from gateway.ports import Provider, Upstream
+from gateway.ports import Upstream
 from gateway.settings import Loaded
 from gateway.settings.root import Settings
 from gateway.storage.books import SqliteBooks
@@ -44,15 +44,13 @@ from gateway.telemetry.observer import Observer
 from gateway.tokenizer.counter import TokenCounter
 from gateway.tokenizer.encodings import O200K
 from gateway.tokenizer.encodings import load as load_encoding
-from gateway.upstream.provider import HttpProvider, credential_of
-from gateway.upstream.simulated import SimulatedUpstream
 from gateway.wiring.alerting import Alerting, channels_of
 from gateway.wiring.capacity import capacity_rules
 from gateway.wiring.catalog import OWN_NAME, catalog_of, declared_keys, key_limits, replay_rules
 from gateway.wiring.governance import PlaneGovernance
-from gateway.wiring.http_client import new_client
 from gateway.wiring.mcp import front_of
 from gateway.wiring.prices import DeploymentPrices
+from gateway.wiring.providers import providers_of, refuse_missing_parts
 from gateway.wiring.system import RandomIds, SystemClock
 from mcp_server.front import McpFront
 from mcp_server.own_tools import NAMES as OWN_TOOL_NAMES
@@ -177,6 +175,7 @@ async def _node_on(
     books: SqliteBooks, loaded: Loaded, policy: PolicyEngine, lines: BufferedLines, clock: SystemClock, started_us: int
 ) -> Node:
     settings = loaded.settings
+    refuse_missing_parts(loaded)
     ids, metrics = RandomIds(), Metrics()
     alerting = Alerting(books, clock, ids, metrics)
     alerting.configure(settings.alerts, channels_of(loaded, clock))
@@ -252,30 +251,6 @@ def policy_source(loaded: Loaded) -> PolicySource:
         return PolicySource(PACKAGE, "defaults/model.conf", ("wiring/local_policy/",))
     policy = loaded.settings.policy
     return PolicySource(loaded.directory, policy.model, tuple(policy.files))
-
-
-def providers_of(settings: Settings, upstreams: list[Upstream]) -> dict[str, Provider]:
-    """The configured providers; clients that are made for them are added to `upstreams`, to be closed later."""
-    shared: Upstream | None = None
-    found: dict[str, Provider] = {}
-    for name, provider in settings.providers.items():
-        if provider.kind == "simulated":
-            upstream: Upstream = SimulatedUpstream()
-            upstreams.append(upstream)
-        else:
-            if shared is None:
-                shared = new_client(settings.upstream.client)
-                upstreams.append(shared)
-            upstream = shared
-        found[name] = HttpProvider(
-            name,
-            provider.url or "http://simulated.invalid/v1",
-            credential_of(provider.kind, None if provider.api_key is None else provider.api_key.reveal()),
-            {header: value.reveal() for header, value in provider.headers.items()},
-            upstream,
-            settings.sizes.reply_max,
-        )
-    return found
 
 
 def caller_of(plane: Plane, key: VirtualKey) -> Caller:

@@ -77,6 +77,12 @@ def test_faults_of_the_process_and_of_principals(text: str, expected: list[str])
                 "1:65 providers.a.headers: a simulated provider has none",
             ],
         ),
+        ("providers: {a: {kind: bedrock}}", ["1:13 providers.a.region: is missing"]),
+        (
+            "providers: {a: {kind: bedrock, region: eu-central-1, access_key_id: '${PORT}'}}",
+            ["1:69 providers.a.access_key_id: goes with `secret_access_key`"],
+        ),
+        ("providers: {a: {kind: simulated, region: x}}", ["1:42 providers.a.region: is only for `bedrock`"]),
         ("providers: {a: {kind: openai, api_key: '${EMPTY}'}}", ["1:40 providers.a.api_key: is missing"]),
         (
             "providers: {a: {kind: openai, api_key: '${PORT}', base_url: 'http://u:p@x'}}",

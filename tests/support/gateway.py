@@ -26,6 +26,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 import yaml
@@ -108,6 +109,7 @@ class GatewayProcess:
         policy: str = OPEN_POLICY,
         policy_tests: str = POLICY_TESTS,
         provider_key: str = "sk-upstream-for-tests",
+        variables: Mapping[str, str] = MappingProxyType({}),
         **sections: Any,
     ) -> None:
         self.directory = directory
@@ -117,6 +119,7 @@ class GatewayProcess:
         self.output_file = directory / "output.txt"
         self.admin_token = f"cptr_admin_{secrets.token_urlsafe(32)}"
         self.provider_key = provider_key
+        self._variables = dict(variables)
         self.keys = {key["name"]: make_secret(secrets.randbits(192)) for key in keys}
         self.config = self._config(upstream_url, server, fast_path, models, keys, sections)
         self._policy, self._policy_tests = policy, policy_tests
@@ -210,6 +213,7 @@ class GatewayProcess:
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
+            **self._variables,
             "PROVIDER_KEY": self.provider_key,
             "COMPTROLLER_ADMIN_TOKEN": self.admin_token,
             **{_variable(name): secret for name, secret in self.keys.items()},

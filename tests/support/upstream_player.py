@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
+from tests.support.upstream_bedrock import STREAMED, ConverseStream, InvokeStream
 from tests.support.upstream_gemini import GenerateStream
 from tests.support.upstream_messages import MessagesStream, messages_reply
 from tests.support.upstream_replies import (
@@ -36,7 +37,7 @@ _BEFORE_HEADERS = frozenset(
 _MID_BODY = frozenset(
     {"hang_mid_stream", "rst_mid_stream", "close_mid_stream", "half_close", "truncated_chunk", "bad_chunk"}
 )
-_STREAMING = ("/chat/completions", "/responses", "/messages", ":streamGenerateContent")
+_STREAMING = ("/chat/completions", "/responses", "/messages", ":streamGenerateContent", *STREAMED)
 _SETTLE_S = 0.03  # lets what was written reach the peer before a reset overtakes it
 
 
@@ -122,7 +123,9 @@ def _whole_body(script: Script, path: str, request: dict[str, Any], entry: dict[
         return script.status, script.body.encode()
     if path.endswith("/chat/completions"):
         reply = chat_reply(script, request, entry["seq"])
-    elif path.endswith("/messages"):
+    elif path.endswith("/converse"):
+        reply = ConverseStream(script, request, entry["seq"]).whole()
+    elif path.endswith(("/messages", "/invoke")):
         reply = messages_reply(script, request, entry["seq"])
     elif path.endswith(":generateContent"):
         reply = GenerateStream(script, request, entry["seq"]).whole()
@@ -142,7 +145,8 @@ def _whole_body(script: Script, path: str, request: dict[str, Any], entry: dict[
 
 
 async def _play_stream(wire: Wire, script: Script, path: str, request: dict[str, Any], entry: dict[str, Any]) -> None:
-    await wire.write(_head(script, "text/event-stream; charset=utf-8", ("transfer-encoding", "chunked")))
+    kind = "application/vnd.amazon.eventstream" if path.endswith(STREAMED) else "text/event-stream; charset=utf-8"
+    await wire.write(_head(script, kind, ("transfer-encoding", "chunked")))
     if script.fault == "huge_line":
         await wire.write(_chunk(sse({"choices": [{"index": 0, "delta": {"content": "x" * script.huge_bytes}}]})))
     sent = 0
@@ -162,7 +166,7 @@ async def _play_stream(wire: Wire, script: Script, path: str, request: dict[str,
 async def _stream_parts(
     script: Script, path: str, request: dict[str, Any], entry: dict[str, Any]
 ) -> AsyncIterator[bytes]:
-    stream = _stream_kind(path)(script, request, entry["seq"])
+    stream = next(kind for end, kind in _KINDS if path.endswith(end))(script, request, entry["seq"])
     for part, content in _raw_parts(script.raw) if script.raw is not None else stream.events():
         if content and script.pace_s and script.fault != "drip":
             await asyncio.sleep(script.pace_s)
@@ -171,12 +175,14 @@ async def _stream_parts(
         entry["usage"] = stream.usage
 
 
-def _stream_kind(path: str) -> type[ChatStream | Response | MessagesStream | GenerateStream]:
-    if path.endswith("/messages"):
-        return MessagesStream
-    if path.endswith("/responses"):
-        return Response
-    return GenerateStream if path.endswith(":streamGenerateContent") else ChatStream
+_KINDS: tuple[tuple[str, type[ChatStream | Response | MessagesStream | GenerateStream | ConverseStream]], ...] = (
+    ("/messages", MessagesStream),
+    ("/responses", Response),
+    (":streamGenerateContent", GenerateStream),
+    ("/converse-stream", ConverseStream),
+    ("/invoke-with-response-stream", InvokeStream),
+    ("", ChatStream),
+)
 
 
 def _raw_parts(raw: tuple[str, ...]) -> Iterator[tuple[bytes, bool]]:

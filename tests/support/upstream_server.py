@@ -24,7 +24,7 @@ import sys
 import time
 from typing import Any
 
-from tests.support.upstream_gemini import asked, contents_text
+from tests.support import upstream_bedrock, upstream_gemini
 from tests.support.upstream_player import parsed_body, play
 from tests.support.upstream_replies import encode, message_text
 from tests.support.upstream_script import Chooser, Rule, script_of
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
             return
         entry = self._books.begin(request, self._id)
         path = request.target.split("?")[0]
-        document = asked(path, parsed_body(request.body))
+        document = upstream_bedrock.asked(path, upstream_gemini.asked(path, parsed_body(request.body)))
         entry["model"], entry["stream"] = document.get("model"), bool(document.get("stream"))
         script = self._books.chooser.pick(document.get("model"), entry["body"], _text_of(document))
         try:
@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
 
 
 def _text_of(document: dict[str, Any]) -> str:
-    return contents_text(document) if "contents" in document else message_text(document)
+    return upstream_gemini.contents_text(document) if "contents" in document else message_text(document)
 
 
 async def serve(host: str, port: int, *, until_stdin_closes: bool) -> None:

@@ -43,7 +43,7 @@ def test_no_provider_secret() -> None:
 def test_locks_pin_every_package_by_hash() -> None:
     locks = [(path, text) for path, text in texts() if path.startswith("requirements/")]
     assert {path.removeprefix("requirements/") for path, _ in locks} == {
-        "base.txt", "build.txt", "dev.txt", "fast.txt", "model.txt", "test.txt"
+        "base.txt", "bedrock.txt", "build.txt", "dev.txt", "fast.txt", "model.txt", "test.txt"
     }  # fmt: skip
     loose = [
         f"{path}: {entry[0]}"

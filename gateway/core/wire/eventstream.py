@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
 
+EVENT_STREAM = "application/vnd.amazon.eventstream"
 FRAME_BYTES_MAX = 24 * 1024 * 1024
 HEADERS_BYTES_MAX = 128 * 1024
 """What the specification allows."""

@@ -8,10 +8,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from gateway.core.sse import SseDecoder
 from gateway.core.usage import Usage
 from gateway.core.wire.exchange import Exchange
 from gateway.core.wire.facts import RequestFacts
 from gateway.core.wire.metering import Meter
+
+
+class Framed(Protocol):
+    """One event of a stream: its payload, empty where there is none, and its bytes as they came."""
+
+    @property
+    def data(self) -> bytes: ...
+
+    @property
+    def raw(self) -> bytes: ...
+
+
+class Decoder(Protocol):
+    """Cuts a stream into events as it arrives. Raises SseTooLarge and FrameBroken."""
+
+    def feed(self, chunk: bytes) -> Sequence[Framed]: ...
+
+    def flush(self) -> Sequence[Framed]:
+        """What the stream ended with."""
 
 
 class StreamEnd(Protocol):
@@ -94,8 +114,11 @@ MODEL = "{model}"
 @dataclass(frozen=True, slots=True)
 class WireFormat:
     """`title` is its name for people, `path` where a provider of this format takes requests, below its base address;
-    `stream_path` where it takes those for a stream, if elsewhere; `cap_field` caps the output, None = which field does
-    depends on the deployment. Of a client's headers and query only those named here go along, byte for byte."""
+    `stream_path` where it takes those for a stream, if elsewhere; `stream_type` is the content type of streams;
+    `cap_field` caps the output, None = which field does depends on the deployment.
+
+    Of a client's headers and query only those that are named here go along, byte for byte.
+    """
 
     name: str
     title: str
@@ -109,3 +132,5 @@ class WireFormat:
     passed_headers: tuple[str, ...] = ()
     passed_query: tuple[str, ...] = ()
     stream_path: str | None = None
+    decoder: Callable[[], Decoder] = SseDecoder
+    stream_type: str = "text/event-stream; charset=utf-8"

@@ -7,6 +7,10 @@ from gateway.core.wire import (
     anthropic_reply,
     anthropic_request,
     anthropic_trace,
+    bedrock_invoke,
+    bedrock_reply,
+    bedrock_request,
+    bedrock_trace,
     completions,
     gemini_prompt,
     gemini_reply,
@@ -20,6 +24,7 @@ from gateway.core.wire import (
     responses_request,
     responses_trace,
 )
+from gateway.core.wire.eventstream import EVENT_STREAM, FrameDecoder
 from gateway.core.wire.format import MODEL, Conversation, Replies, Requests, WireFormat
 
 OPENAI_CHAT = WireFormat(
@@ -94,6 +99,7 @@ GEMINI = WireFormat(
     conversation=Conversation(gemini_trace.exchanges, gemini_trace.beginning, gemini_trace.answered),
     meter=gemini_reply.GenerateMeter,
     ending=gemini_reply.GenerateEnd,
+    cap_field=gemini_request.MAX_FIELD,
 )
 
 OPENAI_RESPONSES = WireFormat(
@@ -146,6 +152,54 @@ OPENAI_COMPLETIONS = WireFormat(
     cap_field=completions.CAP_FIELD,
 )
 
-FORMATS: Mapping[str, WireFormat] = MappingProxyType(
-    {each.name: each for each in (OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS, ANTHROPIC_MESSAGES, GEMINI)}
+BEDROCK_CONVERSE = WireFormat(
+    name="bedrock_converse",
+    title="Bedrock Converse",
+    path=f"/model/{MODEL}/converse",
+    stream_path=f"/model/{MODEL}/converse-stream",
+    requests=Requests(
+        read=bedrock_request.read_converse,
+        outgoing=bedrock_request.outgoing,
+        without_tools=bedrock_request.without_tools,
+        beside=bedrock_request.beside,
+        texts=bedrock_request.texts,
+        aside=bedrock_request.ASIDE,
+    ),
+    replies=Replies(
+        usage=bedrock_reply.reply_usage,
+        text=bedrock_reply.reply_text,
+        calls=bedrock_reply.reply_calls,
+        tier=bedrock_reply.reply_tier,
+    ),
+    conversation=Conversation(bedrock_trace.exchanges, bedrock_trace.beginning, bedrock_trace.answered),
+    meter=bedrock_reply.ConverseMeter,
+    ending=bedrock_reply.ExceptionEnd,
+    cap_field=bedrock_request.MAX_FIELD,
+    decoder=FrameDecoder,
+    stream_type=EVENT_STREAM,
 )
+
+BEDROCK_INVOKE = WireFormat(
+    name="bedrock_invoke",
+    title="Bedrock invoke",
+    path=f"/model/{MODEL}/invoke",
+    stream_path=f"/model/{MODEL}/invoke-with-response-stream",
+    requests=Requests(
+        read=bedrock_invoke.read_invoke,
+        outgoing=bedrock_invoke.outgoing,
+        without_tools=anthropic_request.without_tools,
+        beside=bedrock_invoke.beside,
+        texts=anthropic_request.texts,
+        aside=bedrock_invoke.ASIDE,
+    ),
+    replies=ANTHROPIC_MESSAGES.replies,
+    conversation=ANTHROPIC_MESSAGES.conversation,
+    meter=bedrock_invoke.InvokeMeter,
+    ending=bedrock_reply.ExceptionEnd,
+    cap_field=bedrock_invoke.MAX_FIELD,
+    decoder=FrameDecoder,
+    stream_type=EVENT_STREAM,
+)
+
+_ALL = (OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS, ANTHROPIC_MESSAGES, GEMINI, BEDROCK_CONVERSE, BEDROCK_INVOKE)
+FORMATS: Mapping[str, WireFormat] = MappingProxyType({each.name: each for each in _ALL})

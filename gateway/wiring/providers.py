@@ -1,0 +1,55 @@
+"""The providers that the settings name, each with its credential and the client that reaches it."""
+
+from gateway.ports import Provider, Upstream
+from gateway.settings import Loaded, Secret, Settings, SettingsError
+from gateway.settings.providers import Provider as ProviderSetting
+from gateway.upstream.provider import HttpProvider, credential_of
+from gateway.upstream.simulated import SimulatedUpstream
+from gateway.wiring.http_client import bedrock_kind, new_client
+
+
+def refuse_missing_parts(loaded: Loaded) -> None:
+    """Raises SettingsError for a provider whose part is not installed."""
+    for name, provider in loaded.settings.providers.items():
+        if _signs(provider) and bedrock_kind() is None:
+            text = "requests to Bedrock are signed by a part that is not installed"
+            raise SettingsError([loaded.finding(("providers", name, "kind"), text, "install `comptroller[bedrock]`")])
+
+
+def providers_of(settings: Settings, upstreams: list[Upstream]) -> dict[str, Provider]:
+    """The configured providers; clients that are made for them are added to `upstreams`, to be closed later."""
+    shared: Upstream | None = None
+    found: dict[str, Provider] = {}
+    for name, provider in settings.providers.items():
+        if provider.kind == "simulated":
+            upstream: Upstream = SimulatedUpstream()
+            upstreams.append(upstream)
+        else:
+            if shared is None:
+                shared = new_client(settings.upstream.client)
+                upstreams.append(shared)
+            upstream = shared
+        found[name] = _provider(settings, name, provider, upstream)
+    return found
+
+
+def _provider(settings: Settings, name: str, provider: ProviderSetting, upstream: Upstream) -> Provider:
+    headers = {header: value.reveal() for header, value in provider.headers.items()}
+    url = provider.url or "http://simulated.invalid/v1"
+    reply_max = settings.sizes.reply_max
+    if not _signs(provider):
+        credential = credential_of(provider.kind, _revealed(provider.api_key))
+        return HttpProvider(name, url, credential, headers, upstream, reply_max)
+    signing = bedrock_kind()
+    assert signing is not None, "what is not installed was refused before"
+    access, secret = _revealed(provider.access_key_id), _revealed(provider.secret_access_key)
+    keys = None if access is None or secret is None else (access, secret, _revealed(provider.session_token))
+    return signing(name, url, headers, upstream, reply_max, region=provider.region or "", keys=keys)
+
+
+def _signs(provider: ProviderSetting) -> bool:
+    return provider.kind == "bedrock" and provider.api_key is None
+
+
+def _revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
