@@ -10,7 +10,8 @@ from gateway.core.wire.format import WireFormat
 
 
 class ModelAsk(NamedTuple):
-    """`texts` gives what a tokenizer would count; `outgoing` makes the body for a deployment and a cap per choice.
+    """`texts` gives what a tokenizer would count; `outgoing` makes the body for a deployment and a cap per choice,
+    in the format that `spoken` gives (None = it cannot be asked this); `left_out` names what translation left out.
 
     `tools` maps canonical names to the client's words; `continues` is the session's turn that this one goes on from;
     `service_tiers` are those the call may be billed by (None = any); `sliceable` = the meter sees every billed token;
@@ -26,6 +27,8 @@ class ModelAsk(NamedTuple):
     prompt: Prompt
     texts: Callable[[], Sequence[str]]
     outgoing: Callable[[Deployment, int | None], Mapping[str, Any]]
+    spoken: Callable[[Deployment], WireFormat | None]
+    left_out: tuple[str, ...]
     stream: bool
     include_usage: bool
     choices: int

@@ -40,6 +40,7 @@ from gateway.pipeline.read_request import (
     embeddings_facts,
     model_ask,
     request_facts,
+    speakable,
 )
 from gateway.pipeline.reroute import Reroute, reroute
 from gateway.pipeline.reserve import Reserved, books_unavailable, reserve_model
@@ -198,7 +199,7 @@ def _for_model(facts: RequestFacts | EmbeddingsFacts, model: Model) -> RequestFa
 
 def _refuse_unless_spoken(model: Model, arrival: Arrival) -> None:
     wire = arrival.format
-    if not any(wire.name in deployment.speaks for deployment in model.deployments):
+    if not any(speakable(wire, deployment) for deployment in model.deployments):
         served = ", ".join(sorted({FORMATS[name].title for each in model.deployments for name in each.speaks}))
         text = f"Model '{model.alias}' is not served in the {wire.title} format; it is in {served}."
         raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="model"))

@@ -33,6 +33,7 @@ from gateway.pipeline.remember import remember_reply
 from gateway.pipeline.reserve import Reserved, counted_prompt, widest_factor
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.settle import Ended, settle_model, void_model
+from gateway.pipeline.translate import translated_refusal, translated_reply
 
 _UNBUFFERED: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -100,6 +101,8 @@ async def _answer(
             live.loops.upstream.failed(plane.clock.now_us(), wait_s, impatient=passing.impatient)
         return Whole(sent.status, {**headers, **sent.headers}, sent.body)
     headers.update(passable_headers(sent.reply.headers))
+    if sent.format is not ask.format:
+        headers["x-comptroller-translated"] = f"to={sent.format.name};left_out={','.join(ask.left_out)}"
     if ask.stream and _is_event_stream(sent):
         relay = Relay(plane, caller.key_id, flight, ask, reserved, sent, arrival.at_ns)
         headers["content-type"] = ask.format.stream_type
@@ -132,9 +135,12 @@ async def _forward(plane: Plane, flight: Flight, ask: ModelAsk, reserved: Reserv
         raise
     except UpstreamSaidNo as said_no:
         void_model(plane, reserved, f"the upstream answered {said_no.status}", said_no.status)
-        headers = {"content-type": said_no.content_type}
+        headers, content = {"content-type": said_no.content_type}, said_no.body
+        if said_no.format is not ask.format:
+            content = translated_refusal(ask.format, said_no.format, said_no.status, content)
+            headers["content-type"] = "application/json"
         headers.update(said_no.headers)
-        return Whole(said_no.status, headers, said_no.body)
+        return Whole(said_no.status, headers, content)
     except Refused as refused:
         void_model(plane, reserved, refused.denial.code.value, 502)
         raise
@@ -153,7 +159,7 @@ async def _book_left(
     denial: Denial | None = None,
 ) -> None:
     """A stream that ended before anything came: the provider has the prompt, so that is booked (rule 10)."""
-    usage = await _estimate(plane, ask, reserved, {}, outcome.value)
+    usage = await _estimate(plane, ask, reserved, "", outcome.value)
     waited_us = (plane.clock.monotonic_ns() - started_ns) // 1000
     ended = Ended(outcome, usage, 0, 499, waited_us, None, None, ask.kind.value, stream=True, denial=denial)
     settle_model(plane, live, reserved, ended, started_ns)
@@ -178,11 +184,11 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
     reply: Mapping[str, Any] = {}
     outcome, denial, body = Outcome.CUT_BY_UPSTREAM, None, b""
     usage: Usage | None = None
-    bad = False
+    bad, replies = False, sent.format.replies
     try:
         body = await sent.reply.read()
         reply = _parsed(body)
-        usage, bad = ask.format.replies.usage(reply)
+        usage, bad = replies.usage(reply)
         outcome = Outcome.OK
         if ask.stream:
             text = "The provider does not stream; send the request without `stream`."
@@ -197,9 +203,10 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
             await plane.background.shielded(sent.reply.close())
         if usage is None:
             reason = "usage_invalid" if bad else "no_usage" if outcome is Outcome.OK else outcome.value
-            usage = await plane.background.shielded(_estimate(plane, ask, reserved, reply, reason))
+            usage = await plane.background.shielded(
+                _estimate(plane, ask, reserved, sent.format.replies.text(reply), reason)
+            )
         first_us = (plane.clock.monotonic_ns() - sent.sent_ns) // 1000
-        replies = ask.format.replies
         stopped = flight.denial is not None and outcome is Outcome.OK
         if stopped:
             outcome = Outcome.CUT_BY_STOP
@@ -222,7 +229,7 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
         raise Refused(denial)
     headers["x-comptroller-cost-usd"] = format_usd(settled.posted.usd_micros)
     headers["content-type"] = "application/json"
-    return Whole(200, headers, body)
+    return Whole(200, headers, body if sent.format is ask.format else translated_reply(ask.format, sent.format, reply))
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
@@ -235,9 +242,8 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
     return reply
 
 
-async def _estimate(plane: Plane, ask: ModelAsk, reserved: Reserved, reply: Mapping[str, Any], reason: str) -> Usage:
+async def _estimate(plane: Plane, ask: ModelAsk, reserved: Reserved, text: str, reason: str) -> Usage:
     prompt = min(reserved.prompt_tokens, await counted_prompt(plane, ask))
-    text = ask.format.replies.text(reply)
     output = math.ceil(await plane.tokens.count([text]) * widest_factor(ask)) if text else 0
     return Usage(prompt, 0, 0, output, 0, estimated=reason)
 

@@ -16,7 +16,7 @@ from gateway.core.catalog import Deployment
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.model_ask import ModelAsk
 from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamTimeout
-from gateway.core.wire.format import MODEL
+from gateway.core.wire.format import MODEL, WireFormat
 from gateway.pipeline.answer import ClientLeft
 from gateway.pipeline.capacity import BUSY
 from gateway.pipeline.plane import Plane
@@ -45,23 +45,27 @@ _OF_REFUSALS = ("retry-after", "x-amzn-errortype")
 
 
 class Sent(NamedTuple):
-    """A reply whose headers are here. `place` is the deployment's place in the alias."""
+    """A reply whose headers are here. `place` is the deployment's place in the alias, `format` what it speaks."""
 
     place: int
     sent_ns: int
     deployment: Deployment
     reply: UpstreamReply
+    format: WireFormat
 
 
 class UpstreamSaidNo(Exception):
     """An upstream's own 4xx about the caller's request, to be passed on as it is."""
 
-    def __init__(self, status: int, body: bytes, content_type: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, status: int, body: bytes, content_type: str, headers: Mapping[str, str], wire: WireFormat
+    ) -> None:
         super().__init__(f"the upstream answered {status}")
         self.status = status
         self.body = body
         self.content_type = content_type
         self.headers = headers
+        self.format = wire
 
 
 async def forward_model(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
@@ -81,7 +85,8 @@ async def _try_each(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
     turn = reserved.turn
     first = 0 if turn is None else turn.place
     for index, deployment in enumerate(ask.model.deployments[first:], first):
-        if ask.format.name not in deployment.speaks:
+        wire = ask.spoken(deployment)
+        if wire is None:
             continue
         if not await _covered(plane, reserved, deployment):
             continue
@@ -94,7 +99,7 @@ async def _try_each(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
         plane.flights.refuse_ended(reserved.call_id)
         sent_ns = plane.clock.monotonic_ns()
         try:
-            return Sent(index, sent_ns, deployment, await _attempt(plane, ask, deployment, reserved))
+            return Sent(index, sent_ns, deployment, await _attempt(plane, ask, deployment, wire, reserved), wire)
         except UpstreamError as error:
             last = Refused(upstream_denial(error))
             if getattr(error, "sent", True):
@@ -141,11 +146,15 @@ async def _covered(plane: Plane, reserved: Reserved, deployment: Deployment) -> 
     return await plane.limiter.move(reserved.hold, replace(held, provider=deployment.provider), plane.clock.now_us())
 
 
-async def _attempt(plane: Plane, ask: ModelAsk, deployment: Deployment, reserved: Reserved) -> UpstreamReply:
+async def _attempt(
+    plane: Plane, ask: ModelAsk, deployment: Deployment, wire: WireFormat, reserved: Reserved
+) -> UpstreamReply:
     provider = plane.providers[deployment.provider]
     body = orjson.dumps(ask.outgoing(deployment, reserved.size.send_cap))
-    path = ask.path.replace(MODEL, quote(deployment.upstream_model, safe=""))
-    reply = await provider.send(path, body, plane.catalog.timeouts, ask.headers)
+    native = wire is ask.format
+    at = ask.path if native else wire.path_for(stream=ask.stream)
+    path = at.replace(MODEL, quote(deployment.upstream_model, safe=""))
+    reply = await provider.send(path, body, plane.catalog.timeouts, ask.headers if native else ())
     if reserved.turn is not None:
         reserved.turn.heard(reply)
     if reply.status < 300:
@@ -155,10 +164,10 @@ async def _attempt(plane: Plane, ask: ModelAsk, deployment: Deployment, reserved
     finally:
         await reply.close()
     text = provider.redact(content.decode("utf-8", "replace"))
-    raise _said_no(reply, text, provider.name)
+    raise _said_no(reply, text, provider.name, wire)
 
 
-def _said_no(reply: UpstreamReply, text: str, provider: str) -> Refused | UpstreamSaidNo:
+def _said_no(reply: UpstreamReply, text: str, provider: str, wire: WireFormat) -> Refused | UpstreamSaidNo:
     status = reply.status
     if _out_of_money(status, text):
         message = (
@@ -177,7 +186,7 @@ def _said_no(reply: UpstreamReply, text: str, provider: str) -> Refused | Upstre
         )
     kind = reply.headers.get("content-type", "application/json")
     told = {name: reply.headers[name] for name in _OF_REFUSALS if name in reply.headers}
-    return UpstreamSaidNo(status, text.encode(), kind, told)
+    return UpstreamSaidNo(status, text.encode(), kind, told, wire)
 
 
 def _out_of_money(status: int, text: str) -> bool:

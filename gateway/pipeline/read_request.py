@@ -1,21 +1,24 @@
 """From a body to a `ModelAsk`: what is asked for, how heavy the prompt is, which turn it continues."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import orjson
 
 from gateway.core.call import Arrival, Kind
-from gateway.core.catalog import IMAGE_TOKENS_ASSUMED, Deployment, EstimateRules, Model
+from gateway.core.catalog import IMAGE_TOKENS_ASSUMED, OUTPUT_TOKENS_ASSUMED, Deployment, EstimateRules, Model
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import Prompt, TurnMemory, Weight, digest
 from gateway.core.model_ask import ModelAsk
 from gateway.core.tool_name import BUILTIN_PREFIX
 from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, FieldRefused, RequestFacts
 from gateway.core.wire.format import WireFormat
+from gateway.core.wire.formats import FORMATS
+from gateway.core.wire.neutral import NeutralRequest
 from gateway.core.wire.openai_embeddings import EmbeddingsFacts, read_embeddings
 from gateway.pipeline.plane import Plane
+from gateway.pipeline.translate import half_of
 
 
 def request_facts(arrival: Arrival) -> RequestFacts:
@@ -74,16 +77,7 @@ def model_ask(
         [name for name in facts.provider_tools if name not in stripped],
     )
 
-    def make(deployment: Deployment, cap: int | None) -> Mapping[str, Any]:
-        return requests.outgoing(
-            body,
-            facts,
-            model=deployment.upstream_model,
-            cap=cap,
-            cap_field=deployment.cap_field,
-            ask_usage=deployment.ask_usage,
-        )
-
+    sending = _Sending(wire, body, facts, model, _translated(wire, body, model))
     return ModelAsk(
         kind=Kind.CHAT,
         model=model,
@@ -92,7 +86,9 @@ def model_ask(
         headers=tuple((name, arrival.headers[name]) for name in wire.passed_headers if name in arrival.headers),
         prompt=prompt,
         texts=lambda: requests.texts(body),
-        outgoing=make,
+        outgoing=sending.body_for,
+        spoken=sending.spoken,
+        left_out=sending.left_out,
         stream=facts.stream,
         include_usage=facts.include_usage,
         choices=facts.choices,
@@ -126,6 +122,8 @@ def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model
         prompt=Prompt(digest(facts.model.encode()), packed, digest(packed), facts.inputs, weight),
         texts=lambda: facts.texts,
         outgoing=make,
+        spoken=lambda deployment: arrival.format if arrival.format.name in deployment.speaks else None,
+        left_out=(),
         stream=False,
         include_usage=False,
         choices=1,
@@ -151,9 +149,70 @@ def _refuse_unpriced(facts: RequestFacts, stripped: frozenset[str]) -> None:
             raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="tools"))
 
 
+class _Sending(NamedTuple):
+    """One request as each deployment of its model is sent it."""
+
+    wire: WireFormat
+    body: Mapping[str, Any]
+    facts: RequestFacts
+    model: Model
+    translated: NeutralRequest | None
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        return () if self.translated is None else self.translated.left_out
+
+    def spoken(self, deployment: Deployment) -> WireFormat | None:
+        if self.wire.name in deployment.speaks:
+            return self.wire
+        return None if self.translated is None else _translatable_to(deployment)
+
+    def body_for(self, deployment: Deployment, cap: int | None) -> Mapping[str, Any]:
+        facts, translated, upstream = self.facts, self.translated, self.spoken(deployment)
+        if translated is not None and upstream is not None and upstream is not self.wire:
+            most = cap or facts.client_max_tokens or self.model.output_tokens_max or OUTPUT_TOKENS_ASSUMED
+            write = half_of(upstream).write_request
+            return write(translated, deployment.upstream_model, most, deployment.cap_field)
+        return self.wire.requests.outgoing(
+            self.body,
+            facts,
+            model=deployment.upstream_model,
+            cap=cap,
+            cap_field=deployment.cap_field,
+            ask_usage=deployment.ask_usage,
+        )
+
+
+def speakable(wire: WireFormat, deployment: Deployment) -> bool:
+    """Whether a request in this format can go there, as it is or translated."""
+    return wire.name in deployment.speaks or (wire.half is not None and _translatable_to(deployment) is not None)
+
+
+def _translatable_to(deployment: Deployment) -> WireFormat | None:
+    return next((FORMATS[name] for name in deployment.speaks if FORMATS[name].half is not None), None)
+
+
+def _translated(wire: WireFormat, body: Mapping[str, Any], model: Model) -> NeutralRequest | None:
+    """The request for deployments that speak another format, None if it is for none of them. Raises Refused where it
+    cannot be translated and no deployment takes it as it is."""
+    foreign = [deployment for deployment in model.deployments if wire.name not in deployment.speaks]
+    if not foreign or wire.half is None:
+        return None
+    try:
+        request = wire.half.read_request(body)
+        for deployment in foreign:
+            if (upstream := _translatable_to(deployment)) is not None:
+                half_of(upstream).write_request(request, model.alias, 1, deployment.cap_field)
+    except FieldRefused as error:
+        if len(foreign) == len(model.deployments):
+            raise Refused(field_denial(error)) from error
+        return None
+    return request
+
+
 def _path(wire: WireFormat, query: Mapping[str, str], *, stream: bool) -> str:
     """Where the request goes, below the provider's address, with what of the client's query goes along."""
-    path = wire.stream_path if stream and wire.stream_path is not None else wire.path
+    path = wire.path_for(stream=stream)
     passed = {name: query[name] for name in wire.passed_query if name in query}
     return f"{path}?{urlencode(passed)}" if passed else path
 

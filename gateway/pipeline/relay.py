@@ -5,9 +5,10 @@ client that leaves closes the upstream at once and what was streamed is booked; 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
@@ -28,6 +29,7 @@ from gateway.pipeline.reserve import Reserved, counted_prompt
 from gateway.pipeline.settle import Ended, settle_model
 from gateway.pipeline.standing import pause_by_limit
 from gateway.pipeline.topup import Governor
+from gateway.pipeline.translate import StreamTranslation
 
 AFTER_DONE_S = 0.2
 BROKE_OFF = "The provider broke off its answer."
@@ -54,9 +56,14 @@ class Relay:
         self._reserved = reserved
         self._sent = sent
         self._started_ns = started_ns
-        self._meter = ask.format.meter()
+        self._meter = sent.format.meter()
         self._ending = ask.format.ending()
-        self._decoder = ask.format.decoder()
+        self._translation = (
+            None
+            if sent.format is ask.format
+            else StreamTranslation(ask.format, sent.format, self._ending, include_usage=ask.include_usage)
+        )
+        self._decoder = sent.format.decoder()
         self._governor = Governor(plane, reserved, self._meter, ask.model.token_factor, sent.deployment.upstream_model)
         self._outcome: Outcome | None = None
         self._done = False
@@ -85,9 +92,10 @@ class Relay:
                 flight.attend()
             else:
                 flight.look_away()
-                for event in self._decoder.flush():
-                    if self._keep(event):
-                        yield event.raw
+                if out := self._passed(self._decoder.flush()):
+                    yield out
+                if self._translation is not None and self._complete and (out := self._translation.finish()):
+                    yield out
             if not self._complete:
                 raise UpstreamFailed(BROKE_OFF, sent=True)
             self._outcome = Outcome.OK
@@ -150,11 +158,27 @@ class Relay:
     def _take(self, data: bytes) -> bytes:
         if self._first_us is None:
             self._first_us = self._elapsed_us()
-        events = self._decoder.feed(data)
+        return self._passed(self._decoder.feed(data))
+
+    def _passed(self, events: Sequence[Framed]) -> bytes:
+        """What these events are to the client: themselves, or their translation."""
+        if self._translation is not None:
+            return b"".join([self._translated(event) for event in events])
         kept = [event.raw for event in events if self._keep(event)]
         if len(kept) == 1:
             return kept[0]
         return b"".join(kept)
+
+    def _translated(self, event: Framed) -> bytes:
+        assert self._translation is not None
+        if not event.data:
+            return b""
+        if event.data == DONE:
+            self._done = True
+            return self._translation.finish()
+        chunk = _chunk_of(event)
+        self._meter.feed(chunk)
+        return self._translation.feed(chunk)
 
     def _keep(self, event: Framed) -> bool:
         if not event.data:
@@ -162,12 +186,7 @@ class Relay:
         if event.data == DONE:
             self._done = True
             return True
-        try:
-            chunk = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
-            raise UpstreamInvalid("an event of the stream is not JSON") from None
-        if not isinstance(chunk, dict):
-            raise UpstreamInvalid("an event of the stream is not an object")
+        chunk = _chunk_of(event)
         if self._ending.watching:
             self._ending.saw(chunk)
         usage_only = self._meter.feed(chunk)
@@ -235,3 +254,13 @@ class Relay:
                     for event in self._decoder.feed(data):
                         if event.data and isinstance(chunk := orjson.loads(event.data), dict):
                             self._meter.feed({"usage": chunk.get("usage")})
+
+
+def _chunk_of(event: Framed) -> dict[str, Any]:
+    try:
+        chunk = orjson.loads(event.data)
+    except orjson.JSONDecodeError:
+        raise UpstreamInvalid("an event of the stream is not JSON") from None
+    if not isinstance(chunk, dict):
+        raise UpstreamInvalid("an event of the stream is not an object")
+    return chunk

@@ -156,7 +156,6 @@ def test_a_spent_budget_stops_the_sdk_after_one_request(gateway, upstream):
     ("fields", "status", "kind", "code"),
     [
         ({"model": "nobody"}, 403, "permission_error", "model_unknown"),
-        ({"model": "chatty"}, 403, "permission_error", "field_unsupported"),
         ({"extra_body": {"mcp_servers": [{"type": "url"}]}}, 403, "permission_error", "field_unsupported"),
         ({"extra_body": {"speed": "fast"}}, 403, "permission_error", "field_unsupported"),
         (

@@ -13,6 +13,7 @@ from gateway.core.usage import Usage
 from gateway.core.wire.exchange import Exchange
 from gateway.core.wire.facts import RequestFacts
 from gateway.core.wire.metering import Meter
+from gateway.core.wire.neutral import Half
 
 
 class Framed(Protocol):
@@ -115,7 +116,8 @@ MODEL = "{model}"
 class WireFormat:
     """`title` is its name for people, `path` where a provider of this format takes requests, below its base address;
     `stream_path` where it takes those for a stream, if elsewhere; `stream_type` is the content type of streams;
-    `cap_field` caps the output, None = which field does depends on the deployment.
+    `cap_field` caps the output, None = which field does depends on the deployment. With a `half` it can be translated
+    to and from other formats that have one.
 
     Of a client's headers and query only those that are named here go along, byte for byte.
     """
@@ -134,3 +136,7 @@ class WireFormat:
     stream_path: str | None = None
     decoder: Callable[[], Decoder] = SseDecoder
     stream_type: str = "text/event-stream; charset=utf-8"
+    half: Half | None = None
+
+    def path_for(self, *, stream: bool) -> str:
+        return self.stream_path if stream and self.stream_path is not None else self.path

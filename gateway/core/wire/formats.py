@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.core.wire import (
+    anthropic_neutral,
     anthropic_reply,
     anthropic_request,
     anthropic_trace,
@@ -17,6 +18,7 @@ from gateway.core.wire import (
     gemini_request,
     gemini_trace,
     openai_chat,
+    openai_neutral,
     openai_prompt,
     openai_reply,
     openai_trace,
@@ -48,6 +50,7 @@ OPENAI_CHAT = WireFormat(
     conversation=Conversation(openai_trace.exchanges, openai_trace.beginning, openai_trace.answered),
     meter=openai_reply.ChatMeter,
     ending=openai_reply.ChatEnd,
+    half=openai_neutral.HALF,
 )
 
 ANTHROPIC_MESSAGES = WireFormat(
@@ -71,6 +74,7 @@ ANTHROPIC_MESSAGES = WireFormat(
     conversation=Conversation(anthropic_trace.exchanges, anthropic_trace.beginning, anthropic_trace.answered),
     meter=anthropic_reply.MessagesMeter,
     ending=anthropic_reply.MessagesEnd,
+    half=anthropic_neutral.HALF,
     cap_field="max_tokens",
     passed_headers=("anthropic-version", "anthropic-beta"),
     passed_query=("beta",),

@@ -1,0 +1,60 @@
+"""Between a client and a provider that speak different wire formats: whole replies, refusals and streams on their way
+back. What goes out is made with the request (`gateway.pipeline.read_request`)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from gateway.core.wire import neutral
+from gateway.core.wire.format import StreamEnd, WireFormat
+from gateway.core.wire.neutral import Half
+
+
+def half_of(wire: WireFormat) -> Half:
+    """Formats without a half are never chosen for translation."""
+    assert wire.half is not None
+    return wire.half
+
+
+def translated_reply(front: WireFormat, upstream: WireFormat, reply: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(half_of(front).write_reply(half_of(upstream).read_reply(reply)))
+
+
+def translated_refusal(front: WireFormat, upstream: WireFormat, status: int, body: bytes) -> bytes:
+    """A provider's own refusal of a request, in the words that it has."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        said = None
+    text = half_of(upstream).error_text(said) if isinstance(said, dict) else ""
+    return orjson.dumps(half_of(front).error_body(status, text or f"The provider refused the request ({status})."))
+
+
+class StreamTranslation:
+    """One stream. `ending` sees what the client gets, so that an end of our own fits it."""
+
+    def __init__(self, front: WireFormat, upstream: WireFormat, ending: StreamEnd, *, include_usage: bool) -> None:
+        self._reader = half_of(upstream).reader()
+        self._writer = half_of(front).writer(include_usage)
+        self._ending = ending
+        self._finished = False
+
+    def feed(self, chunk: Mapping[str, Any]) -> bytes:
+        """The bytes for the client that say what this event of the provider says."""
+        return b"".join([self._written(delta) for delta in self._reader.feed(chunk)])
+
+    def finish(self) -> bytes:
+        """The end, where the provider's stream has no word for it; nothing if it was told."""
+        return b"" if self._finished else self._written(neutral.Finished())
+
+    def _written(self, delta: neutral.Delta) -> bytes:
+        parts = []
+        for chunk in self._writer.write(delta):
+            if self._ending.watching:
+                self._ending.saw(chunk)
+            parts.append(self._writer.encoded(chunk))
+        if isinstance(delta, neutral.Finished):
+            self._finished = True
+            parts.append(self._writer.last())
+        return b"".join(parts)
