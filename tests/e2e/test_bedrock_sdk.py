@@ -297,6 +297,7 @@ def test_an_upstream_that_breaks_off_within_a_frame_ends_the_stream_with_an_exce
         reply = client.converse_stream(**ask())
         with pytest.raises(EventStreamError):
             list(reply["stream"])
+        reply["stream"].close()  # boto3 leaves a broken one open
     row = booked(gateway, headers_of(reply)["x-comptroller-call"])
     assert row["outcome"] == "cut_by_upstream"
     assert row["estimated"] == "cut_by_upstream"
