@@ -18,6 +18,7 @@ from gateway.core.ledger import Outcome
 from gateway.core.model_ask import ModelAsk
 from gateway.core.money import format_usd
 from gateway.core.reply_headers import passable_headers
+from gateway.core.retry_words import asks_again_at_numbers
 from gateway.core.upstream import UpstreamError, UpstreamInvalid
 from gateway.core.usage import Usage
 from gateway.pipeline.answer import Answer, ClientLeft, Streamed, Whole, governed_headers
@@ -104,7 +105,8 @@ async def _answer(
     if sent.format is not ask.format:
         headers["x-comptroller-translated"] = f"to={sent.format.name};left_out={','.join(ask.left_out)}"
     if ask.stream and _is_event_stream(sent):
-        relay = Relay(plane, caller.key_id, flight, ask, reserved, sent, arrival.at_ns)
+        quiet = asks_again_at_numbers(arrival.headers)
+        relay = Relay(plane, caller.key_id, flight, ask, reserved, sent, arrival.at_ns, quiet=quiet)
         headers["content-type"] = ask.format.stream_type
         return Streamed(200, {**headers, **_UNBUFFERED}, relay.chunks(), relay.end)
     return await _complete(plane, caller, flight, ask, reserved, sent, arrival, headers)

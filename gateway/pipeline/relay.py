@@ -5,7 +5,7 @@ client that leaves closes the upstream at once and what was streamed is booked; 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ import orjson
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.ledger import Outcome
 from gateway.core.model_ask import ModelAsk
+from gateway.core.retry_words import quiet_figures, quiet_words
 from gateway.core.sse import SseTooLarge
 from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamInvalid
 from gateway.core.usage import Usage
@@ -47,8 +48,11 @@ class Relay:
         reserved: Reserved,
         sent: Sent,
         started_ns: int,
+        *,
+        quiet: bool = False,
     ) -> None:
         self._plane = plane
+        self._quiet = quiet
         self._key_id = key_id
         self._flight = flight
         self._live = flight.live
@@ -198,8 +202,11 @@ class Relay:
         await self._sent.reply.close()
         if self._ask.include_usage and self._meter.reported is None and self._outcome is not None:
             yield self._ending.usage(await self._told(self._outcome))
-        machine = {**denial.machine(), "call": self._reserved.call_id}
-        yield self._ending.error(denial.message, denial.code.value, machine)
+        message: str = denial.message
+        machine: Mapping[str, Any] = {**denial.machine(), "call": self._reserved.call_id}
+        if self._quiet:
+            message, machine = quiet_words(message), quiet_figures(machine)
+        yield self._ending.error(message, denial.code.value, machine)
 
     async def _told(self, outcome: Outcome) -> Usage:
         """What the client reads. The first count of a process loads the tokenizer, which may take seconds: a person who

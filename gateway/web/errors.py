@@ -6,11 +6,12 @@ stop and show it: a final one, and a failure of the upstream that only an admini
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from gateway.core.denial import Code, Denial
+from gateway.core.retry_words import quiet_figures, quiet_words
 from gateway.core.wire import anthropic_reply, bedrock_reply, gemini_reply
 from gateway.core.wire.openai_reply import error_body
 from gateway.pipeline.answer import Headers, Whole, remaining_words
@@ -104,8 +105,8 @@ _ANTHROPIC_TYPES: Final = {
 }
 
 
-def refusal(denial: Denial, front: Front = Front.OPENAI) -> Whole:
-    """The answer to a refused call."""
+def refusal(denial: Denial, front: Front = Front.OPENAI, *, quiet: bool = False) -> Whole:
+    """The answer to a refused call. `quiet` = for a client that asks again at numbers."""
     status = STATUS_OF[front][denial.code]
     headers: Headers = {"content-type": "application/json"}
     if denial.call_id is not None:
@@ -127,7 +128,7 @@ def refusal(denial: Denial, front: Front = Front.OPENAI) -> Whole:
         headers["x-amzn-errortype"] = bedrock_reply.ERROR_TYPES.get(status, "InternalServerException")
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    return Whole(status, headers, orjson.dumps(_body(denial, status, front)))
+    return Whole(status, headers, orjson.dumps(_body(denial, status, front, quiet=quiet)))
 
 
 def broken(incident: str, front: Front = Front.OPENAI) -> Whole:
@@ -144,16 +145,20 @@ def broken(incident: str, front: Front = Front.OPENAI) -> Whole:
     return Whole(500, {"content-type": "application/json"}, orjson.dumps(body))
 
 
-def _body(denial: Denial, status: int, front: Front) -> Mapping[str, object]:
+def _body(denial: Denial, status: int, front: Front, *, quiet: bool) -> Mapping[str, object]:
+    message, call_id = denial.message, denial.call_id
+    machine: Mapping[str, Any] = denial.machine()
+    if quiet and denial.final:
+        message, machine, call_id = quiet_words(message), quiet_figures(machine), None
     if front is Front.ANTHROPIC:
         kind = _ANTHROPIC_TYPES.get(status, "invalid_request_error")
-        return anthropic_reply.error_body(denial.message, kind, denial.machine(), denial.call_id)
+        return anthropic_reply.error_body(message, kind, machine, call_id)
     if front is Front.BEDROCK:
-        return bedrock_reply.error_body(denial.message, denial.code.value, denial.machine())
+        return bedrock_reply.error_body(message, denial.code.value, machine)
     if front is Front.GEMINI:
         wait_s = None if denial.final else denial.retry_after_s
-        return gemini_reply.error_body(denial.message, status, denial.code.value, denial.machine(), wait_s)
+        return gemini_reply.error_body(message, status, denial.code.value, machine, wait_s)
     kind = _TYPES.get(status, "invalid_request_error")
     if front is Front.RESPONSES and denial.code in _FINAL:
         kind = _TYPES[402]  # what it is, whatever the status has to be
-    return error_body(denial.message, kind, denial.code.value, denial.machine(), denial.field)
+    return error_body(message, kind, denial.code.value, machine, denial.field)

@@ -1,6 +1,7 @@
 """Runs a handler: whatever it raises becomes an answer in the wire format. Shared by both lanes."""
 
 from gateway.core.denial import Refused
+from gateway.core.retry_words import asks_again_at_numbers
 from gateway.pipeline.answer import Answer, ClientLeft
 from gateway.web.errors import broken, refusal
 from gateway.web.exchange import Request
@@ -13,7 +14,8 @@ async def answer_to(face: Face, handler: Handler, request: Request) -> Answer:
     try:
         return await handler(face, request)
     except Refused as refused:
-        return refusal(refused.denial, front_of(request.path, request.headers))
+        front, quiet = front_of(request.path, request.headers), asks_again_at_numbers(request.headers)
+        return refusal(refused.denial, front, quiet=quiet)
     except ClientLeft:
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence; the incident is logged with its traceback

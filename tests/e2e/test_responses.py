@@ -1,6 +1,7 @@
 """The Responses format by the openai SDK: what it gets, what reaches the provider, what is booked, how it ends."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,11 +16,12 @@ from tests.support.gateway import ALICE, PRICE, GatewayProcess, eventually
 pytestmark = pytest.mark.xdist_group("e2e-responses")
 
 LOOKUP = {"type": "function", "name": "lookup", "parameters": {"type": "object", "properties": {}}}
-NAMES = ("spent", "slice", "rater", "run")
+NAMES = ("spent", "slice", "rater", "run", "status")
 LIMITS: list[dict[str, Any]] = [
     {"name": "three-calls", "key": "spent", "requests": 3, "window": "day"},
     {"name": "small-room", "key": "slice", "output_tokens": 400, "window": "total"},
     {"name": "one-a-second", "key": "rater", "requests": 60, "window": "minute", "burst": 1},
+    {"name": "like-a-status", "key": "status", "tokens": 500, "window": "day"},
     {"name": "per-run", "each": "session", "key": "run", "tokens": 4000},
 ]
 
@@ -151,6 +153,26 @@ def test_rule_29_a_spent_budget_is_400_and_one_request(gateway, upstream):
         assert told.machine["limit"]["name"] == "three-calls"
         assert "three-calls" in told.shown
     assert len(upstream.log()) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "field"), [("/responses", "input"), ("/chat/completions", "messages")], ids=["responses", "chat"]
+)
+def test_opencode_finds_no_number_in_a_denial_that_it_would_ask_again_at(gateway, path, field):
+    said = [{"role": "user", "content": "hello " * 400}]
+
+    def denial(**headers: str) -> Any:
+        with sdk(gateway, "status", default_headers=headers) as client, pytest.raises(APIStatusError) as refusal:
+            client.post(path, body={"model": "small", field: said}, cast_to=object)
+        return refusal.value.response
+
+    usual, quiet = denial(), denial(**{"x-session-affinity": "ses_1"})
+    assert usual.json()["error"]["comptroller"]["limit"]["limit"] == 500
+    assert "of 500 tokens" in usual.json()["error"]["message"]
+    assert not re.search("429|500|502|503|504|524", quiet.text)
+    assert quiet.json()["error"]["code"] == "budget_exhausted"
+    assert "like-a-status" in quiet.json()["error"]["message"]
+    assert quiet.status_code == usual.status_code
 
 
 def test_rule_29_a_rate_is_429_with_a_wait_that_codex_can_sleep(gateway, upstream):
