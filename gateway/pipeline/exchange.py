@@ -137,11 +137,11 @@ async def _forward(plane: Plane, flight: Flight, ask: ModelAsk, reserved: Reserv
         raise
     except UpstreamSaidNo as said_no:
         void_model(plane, reserved, f"the upstream answered {said_no.status}", said_no.status)
-        headers, content = {"content-type": said_no.content_type}, said_no.body
+        headers, content = {"content-type": said_no.content_type, **said_no.headers}, said_no.body
         if said_no.format is not ask.format:
             content = translated_refusal(ask.format, said_no.format, said_no.status, content)
             headers["content-type"] = "application/json"
-        headers.update(said_no.headers)
+            headers.pop("x-amzn-errortype", None)
         return Whole(said_no.status, headers, content)
     except Refused as refused:
         void_model(plane, reserved, refused.denial.code.value, 502)

@@ -226,7 +226,6 @@ def test_a_spent_budget_stops_the_sdk_after_one_request(gateway, upstream, strea
     ("fields", "status", "kind"),
     [
         ({"modelId": "nobody"}, 403, "AccessDeniedException"),
-        ({"modelId": "chatty"}, 400, "ValidationException"),
         ({"guardrailConfig": {"guardrailIdentifier": "abc", "guardrailVersion": "1"}}, 400, "ValidationException"),
         ({"additionalModelRequestFields": {"max_tokens": 90_000}}, 400, "ValidationException"),
         ({"performanceConfig": {"latency": "optimized"}}, 400, "ValidationException"),

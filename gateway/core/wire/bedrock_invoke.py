@@ -14,7 +14,9 @@ from gateway.core.wire.facts import FieldRefused, RequestFacts
 
 ASIDE = anthropic_request.ASIDE
 MAX_FIELD = "max_tokens"
+VERSION = "bedrock-2023-05-31"
 _VERSION = "anthropic_version"
+ENVELOPE = (_VERSION, "anthropic_beta")
 
 
 def read_invoke(body: Mapping[str, Any]) -> RequestFacts:
@@ -35,8 +37,7 @@ def outgoing(
 
 def beside(body: Mapping[str, Any]) -> dict[str, Any]:
     """What adds to the prompt beside the messages."""
-    envelope = (_VERSION, "anthropic_beta")
-    return {name: value for name, value in anthropic_request.beside(body).items() if name not in envelope}
+    return {name: value for name, value in anthropic_request.beside(body).items() if name not in ENVELOPE}
 
 
 class InvokeMeter(MessagesMeter):

@@ -9,10 +9,12 @@ from gateway.core.wire import (
     anthropic_request,
     anthropic_trace,
     bedrock_invoke,
+    bedrock_neutral,
     bedrock_reply,
     bedrock_request,
     bedrock_trace,
     completions,
+    gemini_neutral,
     gemini_prompt,
     gemini_reply,
     gemini_request,
@@ -104,6 +106,7 @@ GEMINI = WireFormat(
     meter=gemini_reply.GenerateMeter,
     ending=gemini_reply.GenerateEnd,
     cap_field=gemini_request.MAX_FIELD,
+    half=gemini_neutral.HALF,
 )
 
 OPENAI_RESPONSES = WireFormat(
@@ -179,6 +182,7 @@ BEDROCK_CONVERSE = WireFormat(
     meter=bedrock_reply.ConverseMeter,
     ending=bedrock_reply.ExceptionEnd,
     cap_field=bedrock_request.MAX_FIELD,
+    half=bedrock_neutral.CONVERSE,
     decoder=FrameDecoder,
     stream_type=EVENT_STREAM,
 )
@@ -201,6 +205,7 @@ BEDROCK_INVOKE = WireFormat(
     meter=bedrock_invoke.InvokeMeter,
     ending=bedrock_reply.ExceptionEnd,
     cap_field=bedrock_invoke.MAX_FIELD,
+    half=bedrock_neutral.INVOKE,
     decoder=FrameDecoder,
     stream_type=EVENT_STREAM,
 )

@@ -1,0 +1,238 @@
+"""Requests of Gemini generateContent from and to the neutral form. Format: the Gemini API reference, v1beta, 2026-11.
+
+Google's models may call a tool without an id; the neutral form and other formats need one. Calls without are numbered,
+and an answer without belongs to the first call of its name that has none yet.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from gateway.core.wire import neutral
+from gateway.core.wire.anthropic_neutral_request import arguments_of
+from gateway.core.wire.facts import FieldRefused
+from gateway.core.wire.gemini_prompt import listed, member, messages_of, parts_of, section, spellings, written
+from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
+
+_UNDERSTOOD = ("model", "stream", "contents", "systemInstruction", "tools", "toolConfig", "generationConfig")
+_LEFT_OUT = ("safetySettings", "labels", "store", "serviceTier")
+_CONFIG_UNDERSTOOD = ("maxOutputTokens", "temperature", "topP", "stopSequences", "responseModalities")
+_CONFIG_LEFT_OUT = ("thinkingConfig", "topK", "seed", "mediaResolution")
+_CONFIG_NOTHING: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {
+        "candidateCount": (1,),
+        "responseMimeType": ("text/plain", ""),
+        "frequencyPenalty": (0,),
+        "presencePenalty": (0,),
+        "responseLogprobs": (False,),
+    }
+)
+"""Values with which these settings say nothing."""
+_MODES: Mapping[str, Choice] = MappingProxyType(
+    {"AUTO": Choice.AUTO, "VALIDATED": Choice.AUTO, "NONE": Choice.NONE, "ANY": Choice.ANY}
+)
+_SIGNS_CALLS_NOT = ("gemini-1", "gemini-2", "gemma")
+_UNSIGNED = "skip_thought_signature_validator"
+"""What Google's reference gives for a call that another family's model made: later models refuse one without."""
+_NO_SCHEMA: Mapping[str, Any] = MappingProxyType({"type": "object", "properties": {}})
+_SCHEMA_DEPTH_MAX = 64
+
+
+def read_request(body: Mapping[str, Any]) -> NeutralRequest:
+    """The body was checked by `read_generate`. Raises FieldRefused."""
+    config = section(body, "generationConfig")
+    left_out = [*_left_out(body, _UNDERSTOOD, _LEFT_OUT, {})]
+    left_out += _left_out(config, _CONFIG_UNDERSTOOD, _CONFIG_LEFT_OUT, _CONFIG_NOTHING)
+    choice, chosen = _read_choice(body)
+    stop = member(config, "stopSequences")
+    system = parts_of(section(body, "systemInstruction"))
+    return NeutralRequest(
+        messages=neutral.joined(list(_read_contents(messages_of(body)))),
+        system=tuple(text for part in system if isinstance(text := part.get("text"), str) and text),
+        tools=tuple(_read_tools(body)),
+        tool_choice=choice,
+        chosen_tool=chosen,
+        temperature=member(config, "temperature"),
+        top_p=member(config, "topP"),
+        stop=tuple(stop) if isinstance(stop, list) else (),
+        stream=body.get("stream") is True,
+        left_out=tuple(left_out),
+    )
+
+
+def write_request(request: NeutralRequest, model: str, output_max: int, cap_field: str) -> dict[str, Any]:
+    """A body without model and stream, which the path says; this format has one field that caps output.
+
+    Who the end user is has no place in it. Raises FieldRefused.
+    """
+    if not request.parallel:
+        raise _untranslatable("tools", "at most one call of a tool an answer")
+    body: dict[str, Any] = {"contents": list(_write_contents(request, model))}
+    if request.system:
+        body["systemInstruction"] = {"parts": [{"text": text} for text in request.system]}
+    if request.tools:
+        functions = [
+            {"name": tool.name, "description": tool.description, "parametersJsonSchema": dict(tool.schema)}
+            for tool in request.tools
+        ]
+        body["tools"] = [{"functionDeclarations": functions}]
+    if request.tools and request.tool_choice is not None:
+        body["toolConfig"] = {"functionCallingConfig": _choice(request)}
+    config: dict[str, Any] = {"maxOutputTokens": output_max}
+    given = {"temperature": request.temperature, "topP": request.top_p, "stopSequences": list(request.stop) or None}
+    body["generationConfig"] = config | {name: value for name, value in given.items() if value is not None}
+    return body
+
+
+def _left_out(
+    holder: Mapping[str, Any],
+    understood: tuple[str, ...],
+    left_out: tuple[str, ...],
+    nothing: Mapping[str, tuple[Any, ...]],
+) -> Iterator[str]:
+    """The members that are left out and said. Raises FieldRefused for the first that may not be."""
+    for name, value in holder.items():
+        known = next((each for each in (*understood, *left_out, *nothing) if name in spellings(each)), None)
+        if value is None or known in understood or value in nothing.get(known or "", ()):
+            continue
+        if known is None or known not in left_out:
+            raise _untranslatable(name, f"`{name[:40]}`")
+        yield known
+
+
+def _untranslatable(field: str, what: str) -> FieldRefused:
+    text = f"{what} has no counterpart at the provider of this model, which speaks another format"
+    return FieldRefused(field, text, unsupported=True)
+
+
+def _read_choice(body: Mapping[str, Any]) -> tuple[Choice | None, str]:
+    asked = section(section(body, "toolConfig"), "functionCallingConfig")
+    mode = asked.get("mode")
+    if mode is None or mode == "MODE_UNSPECIFIED":
+        return None, ""
+    allowed = member(asked, "allowedFunctionNames") or []
+    if mode not in _MODES or len(allowed) > 1:
+        raise _untranslatable("toolConfig", "this `toolConfig`")
+    return (Choice.ONE, str(allowed[0])) if allowed else (_MODES[mode], "")
+
+
+def _choice(request: NeutralRequest) -> dict[str, Any]:
+    match request.tool_choice:
+        case Choice.ONE:
+            return {"mode": "ANY", "allowedFunctionNames": [request.chosen_tool]}
+        case Choice.ANY:
+            return {"mode": "ANY"}
+        case Choice.NONE:
+            return {"mode": "NONE"}
+    return {"mode": "AUTO"}
+
+
+def _read_tools(body: Mapping[str, Any]) -> Iterator[neutral.Tool]:
+    for tool in listed(body, "tools"):
+        for field, value in tool.items():
+            if value is not None and field not in spellings("functionDeclarations"):
+                raise _untranslatable("tools", f"`{field[:40]}`")
+        for function in listed(tool, "functionDeclarations"):
+            schema = member(function, "parametersJsonSchema") or _json_schema(function.get("parameters"), 0)
+            name, description = str(function.get("name")), str(function.get("description") or "")
+            yield neutral.Tool(name, description, schema or _NO_SCHEMA)
+
+
+def _json_schema(value: Any, depth: int) -> Any:
+    """Google's schema as JSON Schema: its types are in capitals, and `nullable` is a type beside the other."""
+    if depth > _SCHEMA_DEPTH_MAX:
+        raise FieldRefused("tools", "the schema of a tool is too deep")
+    if isinstance(value, list):
+        return [_json_schema(each, depth + 1) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    schema = {name: _json_schema(inner, depth + 1) for name, inner in value.items()}
+    if isinstance(kind := value.get("type"), str):
+        nullable = schema.pop("nullable", False) is True
+        schema["type"] = [kind.lower(), "null"] if nullable else kind.lower()
+    return schema
+
+
+def _read_contents(contents: list[Any]) -> Iterator[Message]:
+    open_calls: list[tuple[str, str]] = []
+    number = 0
+    for content in contents:
+        parts: list[neutral.Part] = []
+        for part in parts_of(content):
+            if call := section(part, "functionCall"):
+                number += 1
+                at = str(call.get("id") or f"call_{number}")
+                open_calls.append((str(call.get("name")), at))
+                parts.append(neutral.ToolUse(at, str(call.get("name")), written(call.get("args") or {})))
+            elif answer := section(part, "functionResponse"):
+                parts.append(_read_answer(answer, open_calls))
+            else:
+                parts += _read_part(part)
+        yield Message(Role.ASSISTANT if content.get("role") == "model" else Role.USER, tuple(parts))
+
+
+def _read_answer(answer: Mapping[str, Any], open_calls: list[tuple[str, str]]) -> neutral.ToolResult:
+    name, at = str(answer.get("name")), answer.get("id")
+    found = next((call for call in open_calls if call[1] == at), None) if at else None
+    found = found or next((call for call in open_calls if call[0] == name), None)
+    if found is None:
+        raise FieldRefused("contents", f"an answer of `{name[:64]}` belongs to no call of it")
+    open_calls.remove(found)
+    response = section(answer, "response")
+    text = response.get("output", response.get("result", response.get("error")))
+    said = neutral.Text(text if isinstance(text, str) else written(response))
+    images = [image for part in parts_of(answer) for image in _read_part(part) if isinstance(image, neutral.Image)]
+    return neutral.ToolResult(found[1], (said, *images), response.get("error") is not None)
+
+
+def _read_part(part: Mapping[str, Any]) -> Iterator[neutral.Text | neutral.Image | neutral.Thinking]:
+    text, inline = part.get("text"), section(part, "inlineData")
+    if isinstance(text, str):
+        if text:
+            yield neutral.Thinking(text) if part.get("thought") is True else neutral.Text(text)
+        return
+    kind, data = member(inline, "mimeType"), inline.get("data")
+    if isinstance(kind, str) and kind.startswith("image/") and isinstance(data, str):
+        yield neutral.Image(media_type=kind, data=data)
+        return
+    held = next(iter(part), "nothing")
+    raise FieldRefused("contents", f"`contents` hold a part that cannot be translated: {held[:40]}", unsupported=True)
+
+
+def _write_contents(request: NeutralRequest, model: str) -> Iterator[dict[str, Any]]:
+    names: dict[str, str] = {}
+    signed = not model.startswith(_SIGNS_CALLS_NOT)
+    for message in request.messages:
+        parts = []
+        for part in message.parts:
+            if isinstance(part, neutral.ToolUse):
+                names[part.id] = part.name
+            if not isinstance(part, neutral.Thinking):
+                parts.append(_write_part(part, names, signed=signed))
+        if parts:
+            yield {"role": "model" if message.role is Role.ASSISTANT else "user", "parts": parts}
+
+
+def _write_part(part: neutral.Part, names: Mapping[str, str], *, signed: bool) -> dict[str, Any]:
+    match part:
+        case neutral.Image(url=str(url)) if url:
+            raise _untranslatable("messages", "an image by its address")
+        case neutral.Image():
+            return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
+        case neutral.ToolUse():
+            call = {"functionCall": {"id": part.id, "name": part.name, "args": arguments_of(part.arguments)}}
+            return {**call, "thoughtSignature": _UNSIGNED} if signed else call
+        case neutral.ToolResult():
+            if part.id not in names:
+                raise FieldRefused("messages", "`messages` hold the result of a tool that was not called")
+            text = "\n".join(inner.text for inner in part.parts if isinstance(inner, neutral.Text))
+            answer: dict[str, Any] = {
+                "id": part.id,
+                "name": names[part.id],
+                "response": {"error" if part.failed else "output": text},
+            }
+            images = [
+                _write_part(inner, names, signed=False) for inner in part.parts if isinstance(inner, neutral.Image)
+            ]
+            return {"functionResponse": {**answer, "parts": images} if images else answer}
+    return {"text": part.text}
