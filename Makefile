@@ -32,7 +32,7 @@ test: $(VENV)/.test ## run the whole test suite; says what it skipped and why
 	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup $(ARGS)
 
 AGENTS := $(VENV)/agents
-test-agents: $(VENV)/.test $(AGENTS)/.installed ## run real agent programs against a gateway; npm installs them (800 MB)
+test-agents: $(VENV)/.test $(AGENTS)/.installed ## run real agent programs against a gateway; npm installs them (900 MB)
 	AGENT_PROGRAMS=$(AGENTS) $(BIN)/python -m pytest tests/e2e/agents $(ARGS)
 
 check: lint types layers test ## lint, types, layers, tests

@@ -284,6 +284,7 @@ def test_our_own_cut_is_an_exception_that_the_sdk_raises(gateway, upstream, nati
         gateway.cli("sessions", "pause", headers_of(reply)["x-comptroller-session"], "--reason", "looked odd")
         with pytest.raises(EventStreamError, match="looked odd"):
             list(stream)
+        reply["body" if native_body else "stream"].close()  # boto3 leaves a broken one open
     row = booked(gateway, headers_of(reply)["x-comptroller-call"])
     assert row["outcome"] == "cut_by_stop"
     assert row["output_tokens"] > 0
