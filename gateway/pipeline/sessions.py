@@ -5,6 +5,7 @@ it has been idle and nothing is in flight; its first admitted call writes it dow
 A child keeps its ancestors in memory, and a call in it is under way in them too: none of them idles meanwhile.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -88,6 +89,7 @@ class SessionRegistry:
         self._books = books
         self._ids = ids
         self._by_address: dict[Address, LiveSession] = {}
+        self._asked: dict[Address, asyncio.Future[None]] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._by_key: dict[str, dict[str, LiveSession]] = {}
         self._issued: OrderedDict[tuple[str, bytes], tuple[str, str]] = OrderedDict()
@@ -96,18 +98,31 @@ class SessionRegistry:
     async def resolve(self, key_id: str, mark: SessionMark, rules: SessionRules, now_us: int) -> LiveSession:
         """The session that a call belongs to. Raises Refused (`session_expired`) and BooksUnavailable."""
         address = (key_id, mark.kind, mark.client_id)
+        while (asked := self._asked.get(address)) is not None:
+            await asyncio.shield(asked)
         live = self._by_address.get(address)
         if live is None:
-            stored = await self._books.find_session(*address)
-            live = self._by_address.get(address)
-            if live is None and stored is not None:
-                live = self._by_id.get(stored.id) or self.take_up(LiveSession(stored, written=True))
-                live.session = replace(live.session, mark=stored.mark)
-                self._by_address[address] = live
+            live = await self._stored(address)
         if live is not None and self.goes_on(live, rules, now_us):
             return live
         fresh = Session(self._ids.new("ses"), key_id, mark, SessionState.OPEN, now_us, now_us, now_us)
         live = self._by_address[address] = self.take_up(LiveSession(fresh, written=False))
+        return live
+
+    async def _stored(self, address: Address) -> LiveSession | None:
+        """The session as the books have it, None if they have none. They are asked once, however many calls begin a
+        session together."""
+        done = self._asked[address] = asyncio.get_running_loop().create_future()
+        try:
+            stored = await self._books.find_session(*address)
+        finally:
+            del self._asked[address]
+            done.set_result(None)
+        live = self._by_address.get(address)
+        if live is None and stored is not None:
+            live = self._by_id.get(stored.id) or self.take_up(LiveSession(stored, written=True))
+            live.session = replace(live.session, mark=stored.mark)
+            self._by_address[address] = live
         return live
 
     def goes_on(self, live: LiveSession, rules: SessionRules, now_us: int) -> bool:
