@@ -153,7 +153,7 @@ async def _attempt(
     body = orjson.dumps(ask.outgoing(deployment, reserved.size.send_cap))
     native = wire is ask.format
     at = ask.path if native else wire.path_for(stream=ask.stream)
-    path = at.replace(MODEL, quote(deployment.upstream_model, safe=""))
+    path = at.replace(MODEL, quote(deployment.upstream_model, safe="")) if MODEL in at else at
     reply = await provider.send(path, body, plane.catalog.timeouts, ask.headers if native else ())
     if reserved.turn is not None:
         reserved.turn.heard(reply)

@@ -387,5 +387,5 @@ def _sums_of(posted: Amounts, usage: Usage | None) -> tuple[int, ...]:
     )
 
 
-def _json(rows: Sequence[object] | None) -> str | None:
-    return journal.text(rows) if rows else None
+def _json(rows: Sequence[object] | None) -> str:
+    return journal.text(rows) if rows else ""

@@ -33,13 +33,14 @@ Terms = tuple[tuple[str, str | None], ...]
 class Recorded:
     """One attribution as the books keep it. `written` = its rows are in the database already."""
 
-    __slots__ = ("doc", "id", "names", "terms", "texts", "written")
+    __slots__ = ("by_kind", "doc", "id", "names", "terms", "texts", "written")
 
     def __init__(
         self, identifier: str, pairs: Sequence[tuple[str, str]], roles: str, names: Mapping[str, NameRow]
     ) -> None:
         self.id = identifier
         self.doc = orjson.dumps(pairs).decode()
+        self.by_kind: Mapping[str, str] = dict(pairs)
         # Beside what was recorded: every call is of the org, and its set of roles is what `each: role` counts by.
         self.terms: tuple[tuple[str, str], ...] = (*pairs, ("org", "org"), *((("roles", roles),) if roles else ()))
         self.names = tuple(names.values())
@@ -82,7 +83,7 @@ class Pseudonyms:
 
         `key` is recorded by the key's id. `role` is the whole set of roles (`each: role`), `role:<name>` is that one.
         """
-        recorded = dict(attribution.recorded(self.of))
+        recorded = self.recorded(attribution).by_kind
         terms: list[tuple[str, str | None]] = []
         for kind in kinds:
             if kind == "role":

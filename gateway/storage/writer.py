@@ -33,10 +33,14 @@ RETRY_MIN_S = 0.2
 RETRY_MAX_S = 2.0
 
 READ_HEAD = "SELECT seq, hash FROM head"
-# One value for each column of the view in 0001_books.sql.
+# One value for each column of the view in 0001_books.sql. What is empty is bound as '': for each None the driver would
+# ask for an adapter anew, which raises and drops two errors.
 INSERT_BATCH = """
 INSERT INTO intake VALUES
-    (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (?, ?, ?, ?, ?, ?,
+    nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''),
+    nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''),
+    nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''))
 """
 
 

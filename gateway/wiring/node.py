@@ -193,7 +193,7 @@ async def _node_on(
         sessions=SessionRegistry(books, ids),
         refusals=RefusalMeter(books.post),
         capacity=Capacity(clock),
-        telemetry=Observer(structlog.get_logger(), metrics),
+        telemetry=Observer(lines, metrics),
         alerts=alerting.desk,
         clock=clock,
         ids=ids,
