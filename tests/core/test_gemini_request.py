@@ -56,10 +56,21 @@ def sent(asked: Body, cap: int | None = None) -> dict[str, Any]:
         (
             body(tools=[{"codeExecution": {}}, {"url_context": {}}]),
             {
-                "tools": ("builtin:code_execution", "builtin:url_context"),
+                "tools": (),
+                "provider_tools": ("builtin:code_execution", "builtin:url_context"),
+                "unpriced": (),
                 "hidden": True,
                 "content": ContentFacts(0, 0, 0, 2),
             },
+        ),
+        # Policy may strip what has a fee that no price covers; else the call is refused.
+        (
+            body(tools=[functions("a"), {"googleSearch": {}}]),
+            {"tools": ("a",), "provider_tools": ("builtin:google_search",), "unpriced": ("builtin:google_search",)},
+        ),
+        (
+            body(tools={"google_maps": {}}),
+            {"tools": (), "provider_tools": ("builtin:google_maps",), "unpriced": ("builtin:google_maps",)},
         ),
         (
             body(tools=[{"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}]),
@@ -119,8 +130,8 @@ def test_rule_3_what_is_not_inline_text(parts: list[Body], content: ContentFacts
         (config(speechConfig={"voice": "x"}), "speechConfig", True),
         (config(routingConfig={"autoMode": {}}), "routingConfig", True),
         (body(service_tier="priority"), "serviceTier", True),
-        (body(tools=[{"googleSearch": {}}]), "tools", True),
-        (body(tools=[{"google_search": {}}]), "tools", True),
+        (body(tools=[{"fileSearch": {}}]), "tools", True),
+        (body(tools=[{"file_search": {}}]), "tools", True),
         (body(tools=[{"mcpServers": [{"name": "x"}]}]), "tools", True),
         (body(tools=[{"somethingNew": {}}]), "tools", True),
         (body(tools=[{"functionDeclarations": [{"description": "no name"}]}]), "tools", False),
@@ -178,7 +189,8 @@ def test_denied_tools_are_stripped(
     stripped = without_tools(asked, frozenset(denied))
     assert stripped.get("tools") == left
     assert stripped.get("toolConfig", {}).get("functionCallingConfig") == chosen
-    assert not denied & set(read_generate(stripped).tools)
+    facts = read_generate(stripped)
+    assert not denied & {*facts.tools, *facts.provider_tools}
 
 
 def test_what_is_prompt_and_what_is_counted() -> None:

@@ -30,20 +30,26 @@ REFUSED_FIELDS: Mapping[str, str] = MappingProxyType(
 REFUSED_TOOLS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(
-            ("googleSearch", "googleSearchRetrieval", "googleMaps", "enterpriseWebSearch"),
-            "searches that the provider runs have a fee that no price here covers",
-        ),
-        **dict.fromkeys(
-            ("exaAiSearch", "parallelAiSearch"), "searches that the provider runs have a fee that no price here covers"
-        ),
-        **dict.fromkeys(
             ("fileSearch", "retrieval"), "what is kept upstream cannot be told apart by whom it belongs to"
         ),
         "mcpServers": "tool servers that the provider calls cannot be authorized here; connect them to this gateway",
     }
 )
-_RUN_UPSTREAM: Mapping[str, str] = MappingProxyType({"codeExecution": "code_execution", "urlContext": "url_context"})
-"""Tools that the provider runs and bills by the token: what they read is not in the body, so each is held as a file."""
+_FOR_A_FEE: Mapping[str, str] = MappingProxyType(
+    {
+        "googleSearch": "google_search",
+        "googleSearchRetrieval": "google_search",
+        "googleMaps": "google_maps",
+        "enterpriseWebSearch": "enterprise_web_search",
+        "exaAiSearch": "exa_ai_search",
+        "parallelAiSearch": "parallel_ai_search",
+    }
+)
+"""Searches that the provider runs for a fee that no price here covers."""
+_RUN_UPSTREAM: Mapping[str, str] = MappingProxyType(
+    {"codeExecution": "code_execution", "urlContext": "url_context", **_FOR_A_FEE}
+)
+"""Tools that the provider runs: what they read is billed and not in the body, so each is held as a file."""
 _RUN_BY_CLIENT: Mapping[str, str] = MappingProxyType({"computerUse": "computer_use"})
 _DECLARED = "functionDeclarations"
 CHOICES_MAX = 8
@@ -64,7 +70,7 @@ def read_generate(body: Mapping[str, Any]) -> RequestFacts:
         raise FieldRefused("contents", "`contents` must be a non-empty list")
     _refuse_other_modalities(config)
     tools = list(_tools(body))
-    run_upstream = [name for field, name in tools if field in _RUN_UPSTREAM]
+    run_upstream = tuple(name for field, name in tools if field in _RUN_UPSTREAM)
     pointers = sum(member(body, name) is not None for name in ("cachedContent", "continuationToken"))
     client_max = _integer(config, MAX_FIELD, 1, TOKENS_MAX)
     thinking, hidden = _thinking(config)
@@ -75,11 +81,13 @@ def read_generate(body: Mapping[str, Any]) -> RequestFacts:
         choices=_integer(config, "candidateCount", 1, CHOICES_MAX) or 1,
         client_max_tokens=client_max,
         max_field=None if client_max is None else MAX_FIELD,
-        tools=tuple(name for _, name in tools),
+        tools=tuple(name for field, name in tools if field not in _RUN_UPSTREAM),
         service_tier=_service_tier(body),
         content=content_facts(body, pointers + len(run_upstream)),
         thinking_tokens=thinking,
         hidden=hidden or bool(run_upstream),
+        provider_tools=run_upstream,
+        unpriced=tuple(name for field, name in tools if field in _FOR_A_FEE),
     )
 
 
