@@ -10,7 +10,6 @@ from gateway.settings.providers import Model, Price, Provider
 from gateway.settings.root import Settings
 from gateway.settings.secret import Secret
 from gateway.settings.server import Admin
-from gateway.settings.unbuilt import PLANNED
 
 LOCAL_USER = "local"
 SESSION_TOKENS = 2_000_000
@@ -24,9 +23,12 @@ _HOSTED: tuple[tuple[Literal["openai", "anthropic", "gemini"], str], ...] = (
     ("gemini", "GEMINI_API_KEY"),
 )
 """Provider kinds that a key in the environment is enough for; each provider is named as its kind."""
-_UNBUILT = (("AZURE_OPENAI_API_KEY", "azure_openai"),)
-_NEEDS_A_FILE = ("AWS_ACCESS_KEY_ID", "AWS_BEARER_TOKEN_BEDROCK")
-"""Which models an account may use in which region nothing in the environment tells."""
+_NEEDS_A_FILE = (
+    ("AWS_ACCESS_KEY_ID", "Bedrock needs its region and models"),
+    ("AWS_BEARER_TOKEN_BEDROCK", "Bedrock needs its region and models"),
+    ("AZURE_OPENAI_API_KEY", "Azure OpenAI needs its address and deployments"),
+)
+"""Which models an account may use where, nothing in the environment tells."""
 _SIMULATED = (
     ("sim-small", 100_000, 400_000),
     ("sim-large", 3_000_000, 15_000_000),
@@ -38,14 +40,8 @@ def defaults(environment: Mapping[str, str], offered: Mapping[str, Sequence[str]
     """`offered` has the models of each kind of provider that the environment may hold a key for; the caller picks ones
     that have a price."""
     warnings = [
-        Finding(("providers",), 0, 0, f"`{name}` is set, but the provider kind `{kind}` {PLANNED}", "it is left alone")
-        for name, kind in _UNBUILT
-        if environment.get(name)
-    ]
-    text = "`{}` is set, but Bedrock needs its region and models in a configuration file"
-    warnings += [
-        Finding(("providers",), 0, 0, text.format(name), "it is left alone")
-        for name in _NEEDS_A_FILE
+        Finding(("providers",), 0, 0, f"`{name}` is set, but {what} in a configuration file", "it is left alone")
+        for name, what in _NEEDS_A_FILE
         if environment.get(name)
     ]
     providers, models = _hosted(environment, offered)

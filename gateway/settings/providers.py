@@ -1,11 +1,11 @@
 """Providers, the models that clients see, and prices."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from gateway.settings.fields import (
     ApiKey,
@@ -22,7 +22,8 @@ from gateway.settings.fields import (
     Words,
     setting,
 )
-from gateway.settings.findings import Fault, Flaw
+from gateway.settings.findings import Fault, Flaw, suggestion
+from gateway.settings.presets import LOCAL, PRESETS
 from gateway.settings.section import Section
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -41,14 +42,24 @@ _OF_AWS = ("region", "access_key_id", "secret_access_key", "session_token")
 Tokens = Annotated[Count, Field(ge=1)]
 
 
+def _preset(name: str) -> str:
+    if name not in PRESETS:
+        raise Fault("is not known", suggestion(name, PRESETS, otherwise="known"))
+    return name
+
+
 class Provider(Section):
-    kind: Literal["openai", "anthropic", "gemini", "bedrock", "openai_compatible", "simulated"] = setting(
-        ..., "Which API it speaks."
+    kind: Literal["openai", "anthropic", "gemini", "azure_openai", "bedrock", "openai_compatible", "simulated"] = (
+        setting(..., "Which API it speaks.")
+    )
+    preset: Annotated[str, AfterValidator(_preset), WithJsonSchema({"enum": list(PRESETS)})] | None = setting(
+        None, f"`openai_compatible`: a server or service that is known by name: {', '.join(PRESETS)}."
     )
     base_url: HttpUrl | None = setting(
         None,
         f"Address up to `/v1`. `openai`: `{OPENAI_URL}`; `anthropic`: `{ANTHROPIC_URL}`; `gemini`, without a path: "
-        f"`{GEMINI_URL}`; `bedrock`, without a path: by its region; `openai_compatible`: required.",
+        f"`{GEMINI_URL}`; `bedrock`, without a path: by its region; `azure_openai`: the resource's up to `/openai/v1`; "
+        "`openai_compatible`: required without a `preset`.",
     )
     api_key: ApiKey = setting(
         None,
@@ -75,6 +86,8 @@ class Provider(Section):
     @model_validator(mode="after")
     def _fits_kind(self) -> "Provider":
         flaws: list[Flaw] = []
+        if self.preset is not None and self.kind != "openai_compatible":
+            flaws.append(Flaw("is only for `openai_compatible`", "remove it", ("preset",)))
         if self.kind != "bedrock":
             given = [name for name in _OF_AWS if getattr(self, name) is not None]
             flaws += [Flaw("is only for `bedrock`", "remove it", (name,)) for name in given]
@@ -87,14 +100,24 @@ class Provider(Section):
             flaws += [Flaw("a simulated provider has none", "remove it", (name,)) for name in given]
         elif self.kind in _HOSTED and self.api_key is None and not self._asks_for_none:
             flaws.append(Flaw("is missing", f"write `${{{self.kind.upper()}_API_KEY}}`", ("api_key",)))
-        elif self.kind == "openai_compatible":
-            if "api_key" not in self.model_fields_set:
-                flaws.append(Flaw("is missing", "write `${NAME}`, or `none` if the server asks for none", ("api_key",)))
-            if self.base_url is None:
-                flaws.append(Flaw("is missing", "the address of the server, up to `/v1`", ("base_url",)))
+        elif self.kind in ("openai_compatible", "azure_openai"):
+            flaws += self._flaws_of_compatible()
         if flaws:
             raise Fault.of(flaws)
         return self
+
+    def _flaws_of_compatible(self) -> Iterator[Flaw]:
+        if self.kind == "azure_openai":
+            if self.api_key is None:
+                yield Flaw("is missing", "write `${AZURE_OPENAI_API_KEY}`", ("api_key",))
+            if self.base_url is None or not self.base_url.endswith("/openai/v1"):
+                hint = "the resource's address, such as `https://NAME.openai.azure.com/openai/v1`"
+                yield Flaw("must end with `/openai/v1`", hint, ("base_url",))
+            return
+        if "api_key" not in self.model_fields_set and self.preset not in LOCAL:
+            yield Flaw("is missing", "write `${NAME}`, or `none` if the server asks for none", ("api_key",))
+        if self.base_url is None and self.preset is None:
+            yield Flaw("is missing", "the address of the server, up to `/v1`", ("base_url",))
 
     @property
     def _asks_for_none(self) -> bool:
@@ -106,19 +129,20 @@ class Provider(Section):
         """The address that requests go to; None for the simulated provider."""
         if self.kind == "bedrock" and self.base_url is None:
             return _BEDROCK_URL.format(self.region)
-        return self.base_url or _HOSTED.get(self.kind)
+        return self.base_url or _HOSTED.get(self.kind) or PRESETS.get(self.preset or "")
 
     @property
     def speaks(self) -> tuple[str, ...]:
         """The names of the wire formats that it takes, see `gateway.core.wire.formats`."""
-        if self.kind not in ("openai", "openai_compatible"):
+        if self.kind not in ("openai", "azure_openai", "openai_compatible"):
             return _SPEAKS.get(self.kind, ("openai_chat",))
-        responses = self.kind == "openai" if self.responses is None else self.responses
+        responses = self.kind != "openai_compatible" if self.responses is None else self.responses
         return ("openai_chat", "openai_completions", *(("openai_responses",) if responses else ()))
 
     @property
     def output_cap_field(self) -> str:
-        return self.max_tokens_field or ("max_completion_tokens" if self.kind == "openai" else "max_tokens")
+        of_openai = self.kind in ("openai", "azure_openai")
+        return self.max_tokens_field or ("max_completion_tokens" if of_openai else "max_tokens")
 
 
 class Rates(Section):

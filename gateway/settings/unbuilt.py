@@ -22,21 +22,16 @@ class UnbuiltSetting:
 
 @dataclass(frozen=True, slots=True)
 class UnbuiltValue:
-    """Values of a known key. `instead` is what to write. `drops` = how many levels around it go unchecked with it."""
+    """Values of a known key. `instead` is what to write."""
 
     path: tuple[str, ...]
     what: str
     refuses: Callable[[Value], bool]
     instead: str
-    drops: int = 0
 
 
 def _starts(*prefixes: str) -> Callable[[Value], bool]:
     return lambda value: isinstance(value, str) and value.startswith(prefixes)
-
-
-def _one_of(*words: str) -> Callable[[Value], bool]:
-    return lambda value: isinstance(value, str) and value in words
 
 
 UNBUILT_SETTINGS = (
@@ -48,10 +43,6 @@ UNBUILT_SETTINGS = (
 
 UNBUILT_VALUES = (
     UnbuiltValue(("counters", "url"), "Redis", _starts("redis://", "rediss://"), "write `memory://`"),
-    *(
-        UnbuiltValue(("providers", "*", "kind"), f"the provider kind `{kind}`", _one_of(kind), "remove the provider", 1)
-        for kind in ("azure_openai",)
-    ),
     UnbuiltValue(
         ("server", "workers"),
         "serving by several processes",
@@ -84,7 +75,7 @@ def _found(root: dict[str, Value]) -> Iterator[tuple[SettingPath, SettingPath, F
     for row in UNBUILT_VALUES:
         for path, value in select(root, row.path):
             if row.refuses(value):
-                yield path, path[: len(path) - row.drops], Flaw(f"{row.what} {PLANNED}; {row.instead}")
+                yield path, path, Flaw(f"{row.what} {PLANNED}; {row.instead}")
 
 
 def _says_something(value: Value) -> bool:

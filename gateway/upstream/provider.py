@@ -16,6 +16,8 @@ def credential_of(kind: str, api_key: str | None) -> dict[str, str]:
     if kind == "anthropic":
         key = {} if api_key is None else {"x-api-key": api_key}
         return {ANTHROPIC_VERSION: _ANTHROPIC_VERSION_ASSUMED, **key}
+    if kind == "azure_openai":
+        return {} if api_key is None else {"api-key": api_key}
     if kind == "gemini":
         return {} if api_key is None else {"x-goog-api-key": api_key}
     return {} if api_key is None else {"authorization": f"Bearer {api_key}"}

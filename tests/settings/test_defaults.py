@@ -56,10 +56,12 @@ def test_rule_35_the_budgets_and_rates() -> None:
     )
 
 
-def test_keys_of_providers_that_are_not_built_are_named_in_a_warning() -> None:
-    loaded = defaults({"AZURE_OPENAI_API_KEY": "", "AWS_ACCESS_KEY_ID": "canary"}, MODELS)
+def test_keys_of_providers_that_need_a_file_are_named_in_a_warning() -> None:
+    environment = {"AZURE_OPENAI_API_KEY": "canary", "AWS_ACCESS_KEY_ID": "canary", "AWS_BEARER_TOKEN_BEDROCK": ""}
+    loaded = defaults(environment, MODELS)
     assert [warning.message for warning in loaded.warnings] == [
         "`AWS_ACCESS_KEY_ID` is set, but Bedrock needs its region and models in a configuration file",
+        "`AZURE_OPENAI_API_KEY` is set, but Azure OpenAI needs its address and deployments in a configuration file",
     ]
     assert "canary" not in repr(loaded)
     assert list(loaded.settings.providers) == ["sim"]

@@ -59,7 +59,7 @@ REFUSED = [
     "sessions: {idle_timeout: 30}",
     "sizes: {body_max: 32}",
     "providers: {a: {kind: openai, api_key: sk-123}}",
-    "providers: {a: {kind: azure_openai, api_key: '${PORT}'}}",
+    "providers: {a: {kind: azure, api_key: '${PORT}'}}",
     "limits: [{name: a, tokens: x, window: day}]",
     "limits: [{name: a, tokens: 5, window: dya}]",
     "limits: [{tokens: 5, window: day}]",

@@ -1,0 +1,54 @@
+"""Providers in the configuration: where they are, what they speak, how they are shown a key."""
+
+import pytest
+
+from gateway.settings import parse
+from gateway.settings.presets import LOCAL, PRESETS
+from gateway.settings.providers import Provider
+from gateway.upstream.provider import credential_of
+from tests.settings.samples import ENVIRONMENT, PATH, faults
+
+AZURE = "https://name.openai.azure.com/openai/v1"
+
+
+def written(text: str) -> str:
+    return f"providers: {{p: {text}}}\nmodels: {{m: {{provider: p}}}}"
+
+
+def provider(text: str) -> Provider:
+    return parse(written(text).encode(), ENVIRONMENT, path=PATH).settings.providers["p"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_knows_its_address(name: str) -> None:
+    key = "" if name in LOCAL else ", api_key: '${OPENAI_API_KEY}'"
+    found = provider(f"{{kind: openai_compatible, preset: {name}{key}}}")
+    assert found.url == PRESETS[name]
+    elsewhere = provider(f"{{kind: openai_compatible, preset: {name}, base_url: 'http://127.0.0.1:9/v1'{key}}}")
+    assert elsewhere.url == "http://127.0.0.1:9/v1"
+
+
+def test_azure_speaks_openais_formats_with_a_header_of_its_own() -> None:
+    found = provider(f"{{kind: azure_openai, base_url: '{AZURE}', api_key: '${{OPENAI_API_KEY}}'}}")
+    assert (found.url, found.output_cap_field) == (AZURE, "max_completion_tokens")
+    assert {"openai_chat", "openai_responses"} <= set(found.speaks)
+    assert credential_of("azure_openai", "k") == {"api-key": "k"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{kind: openai_compatible, preset: grog, api_key: none}", "preset: is not known"),
+        ("{kind: openai_compatible, preset: groq}", "api_key: is missing"),
+        ("{kind: openai, preset: groq, api_key: '${OPENAI_API_KEY}'}", "is only for `openai_compatible`"),
+        ("{kind: azure_openai, api_key: '${OPENAI_API_KEY}'}", "must end with `/openai/v1`"),
+        (
+            "{kind: azure_openai, base_url: 'https://name.openai.azure.com', api_key: '${OPENAI_API_KEY}'}",
+            "must end with",
+        ),
+        (f"{{kind: azure_openai, base_url: '{AZURE}'}}", "api_key: is missing"),
+    ],
+)
+def test_what_a_provider_lacks_is_told(text: str, said: str) -> None:
+    found = faults(written(text))
+    assert any(said in fault for fault in found), found
