@@ -41,7 +41,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         top_p=config.get("topP"),
         stop=tuple(config.get("stopSequences") or ()),
         stream=body.get("stream") is True,
-        left_out=tuple(name for name in LEFT_OUT if body.get(name) is not None),
+        left_out=(*(name for name in LEFT_OUT if body.get(name) is not None), *_cache_points(body)),
     )
 
 
@@ -135,6 +135,13 @@ def _read_result(content: Any) -> Iterator[neutral.Text | neutral.Image]:
         if not isinstance(part, neutral.Text | neutral.Image):
             raise FieldRefused("messages", "`messages` hold the result of a tool that cannot be translated")
         yield part
+
+
+def _cache_points(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The mark by its name if it stands anywhere: other families' providers keep caches in their own way."""
+    lists = [body.get("system"), (body.get("toolConfig") or {}).get("tools")]
+    lists += [message.get("content") for message in body["messages"]]
+    return (_CACHE_POINT,) if any(_CACHE_POINT in block for each in lists for block in each or ()) else ()
 
 
 def _calls(message: Message) -> bool:
