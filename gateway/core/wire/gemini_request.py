@@ -69,6 +69,7 @@ def read_generate(body: Mapping[str, Any]) -> RequestFacts:
     if not listed(body, "contents"):
         raise FieldRefused("contents", "`contents` must be a non-empty list")
     _refuse_other_modalities(config)
+    member(section(section(body, "toolConfig"), "functionCallingConfig"), "allowedFunctionNames")
     tools = list(_tools(body))
     run_upstream = tuple(name for field, name in tools if field in _RUN_UPSTREAM)
     pointers = sum(member(body, name) is not None for name in ("cachedContent", "continuationToken"))
