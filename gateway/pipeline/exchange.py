@@ -231,7 +231,9 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
         raise Refused(denial)
     headers["x-comptroller-cost-usd"] = format_usd(settled.posted.usd_micros)
     headers["content-type"] = "application/json"
-    return Whole(200, headers, body if sent.format is ask.format else translated_reply(ask.format, sent.format, reply))
+    if sent.format is not ask.format:
+        body = translated_reply(ask.format, sent.format, reply, ask.declared)
+    return Whole(200, headers, body)
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:

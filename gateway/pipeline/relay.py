@@ -65,7 +65,9 @@ class Relay:
         self._translation = (
             None
             if sent.format is ask.format
-            else StreamTranslation(ask.format, sent.format, self._ending, include_usage=ask.include_usage)
+            else StreamTranslation(
+                ask.format, sent.format, self._ending, include_usage=ask.include_usage, declared=ask.declared
+            )
         )
         self._decoder = sent.format.decoder()
         self._governor = Governor(plane, reserved, self._meter, ask.model.token_factor, sent.deployment.upstream_model)

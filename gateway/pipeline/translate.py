@@ -2,6 +2,7 @@
 back. What goes out is made with the request (`gateway.pipeline.read_request`)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -17,8 +18,12 @@ def half_of(wire: WireFormat) -> Half:
     return wire.half
 
 
-def translated_reply(front: WireFormat, upstream: WireFormat, reply: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(half_of(front).write_reply(half_of(upstream).read_reply(reply)))
+def translated_reply(
+    front: WireFormat, upstream: WireFormat, reply: Mapping[str, Any], declared: tuple[neutral.Tool, ...]
+) -> bytes:
+    """`declared` = the tools that the client declared."""
+    said = replace(half_of(upstream).read_reply(reply), tools=declared)
+    return orjson.dumps(half_of(front).write_reply(said))
 
 
 def translated_refusal(front: WireFormat, upstream: WireFormat, status: int, body: bytes) -> bytes:
@@ -34,9 +39,18 @@ def translated_refusal(front: WireFormat, upstream: WireFormat, status: int, bod
 class StreamTranslation:
     """One stream. `ending` sees what the client gets, so that an end of our own fits it."""
 
-    def __init__(self, front: WireFormat, upstream: WireFormat, ending: StreamEnd, *, include_usage: bool) -> None:
+    def __init__(
+        self,
+        front: WireFormat,
+        upstream: WireFormat,
+        ending: StreamEnd,
+        *,
+        include_usage: bool,
+        declared: tuple[neutral.Tool, ...] = (),
+    ) -> None:
         self._reader = half_of(upstream).reader()
         self._writer = half_of(front).writer(include_usage)
+        self._writer.write(neutral.Declared(declared))
         self._ending = ending
         self._finished = False
 

@@ -1,14 +1,15 @@
 """Translation between wire formats: what goes in comes out, whichever half it passes through."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.core.usage import Usage
-from gateway.core.wire import anthropic_neutral_request, neutral, openai_neutral_request
+from gateway.core.wire import anthropic_neutral_request, neutral, openai_neutral_request, responses_neutral_request
 from gateway.core.wire.anthropic_request import read_messages
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.formats import FORMATS
@@ -75,15 +76,21 @@ def there(half: Half, request: NeutralRequest) -> NeutralRequest:
     return half.read_request(json.loads(json.dumps(half.write_request(request, "m", 64, "max_tokens"))))
 
 
+RESPONSES = "openai_responses"
+"""It has no stop sequences, and no word for why an answer ended but what stands in it."""
+
+
 @pytest.mark.parametrize("name", HALVES)
 @given(requests)
 def test_a_request_is_read_as_it_was_written(name: str, request: NeutralRequest) -> None:
+    request = replace(request, stop=()) if name == RESPONSES else request
     assert there(HALVES[name], request) == request
 
 
 @pytest.mark.parametrize(("front", "upstream"), PAIRS)
 @given(requests)
 def test_a_request_keeps_its_meaning_from_front_to_upstream(front: str, upstream: str, request: NeutralRequest) -> None:
+    request = replace(request, stop=()) if RESPONSES in (front, upstream) else request
     assert there(HALVES[upstream], there(HALVES[front], request)) == request
 
 
@@ -105,6 +112,11 @@ replies = st.builds(
 )
 
 
+def ends_as_told(name: str, reply: NeutralReply) -> bool:
+    calls = any(isinstance(part, neutral.ToolUse) for part in reply.parts)
+    return name != RESPONSES or reply.stop not in (Stop.END, Stop.TOOL_USE) or (reply.stop is Stop.TOOL_USE) is calls
+
+
 def normal(parts: tuple[neutral.Part, ...]) -> list[Any]:
     return [json.loads(part.arguments) if isinstance(part, neutral.ToolUse) else part for part in parts]
 
@@ -112,6 +124,7 @@ def normal(parts: tuple[neutral.Part, ...]) -> list[Any]:
 @pytest.mark.parametrize("name", HALVES)
 @given(replies)
 def test_a_reply_is_read_as_it_was_written(name: str, reply: NeutralReply) -> None:
+    assume(ends_as_told(name, reply))
     half = HALVES[name]
     found = half.read_reply(json.loads(json.dumps(half.write_reply(reply))))
     assert (found.id, found.model, found.stop, found.usage) == (reply.id, reply.model, reply.stop, reply.usage)
@@ -155,6 +168,7 @@ def told(deltas: list[neutral.Delta]) -> NeutralReply:
 @pytest.mark.parametrize("name", HALVES)
 @given(replies)
 def test_a_stream_says_what_the_whole_reply_says(name: str, reply: NeutralReply) -> None:
+    assume(ends_as_told(name, reply))
     half = HALVES[name]
     reader, writer = half.reader(), half.writer(True)
     read = [
@@ -225,5 +239,9 @@ def test_arguments_that_are_no_object_are_handed_on_in_one() -> None:
 @pytest.mark.parametrize("name", HALVES)
 def test_the_page_names_what_is_left_out(name: str) -> None:
     page = (ROOT / "docs/translation.md").read_text(encoding="utf-8")
-    module = {"openai_chat": openai_neutral_request, "anthropic_messages": anthropic_neutral_request}[name]
+    module = {
+        "openai_chat": openai_neutral_request,
+        "anthropic_messages": anthropic_neutral_request,
+        RESPONSES: responses_neutral_request,
+    }[name]
     assert [field for field in module.LEFT_OUT if f"`{field}`" not in page] == []

@@ -16,10 +16,11 @@ from tests.support.gateway import ALICE, PRICE, GatewayProcess, eventually
 pytestmark = pytest.mark.xdist_group("e2e-responses")
 
 LOOKUP = {"type": "function", "name": "lookup", "parameters": {"type": "object", "properties": {}}}
-NAMES = ("spent", "slice", "rater", "run", "status")
+NAMES = ("spent", "slice", "rater", "run", "status", "slice2")
 LIMITS: list[dict[str, Any]] = [
     {"name": "three-calls", "key": "spent", "requests": 3, "window": "day"},
     {"name": "small-room", "key": "slice", "output_tokens": 400, "window": "total"},
+    {"name": "small-room2", "key": "slice2", "output_tokens": 400, "window": "total"},
     {"name": "one-a-second", "key": "rater", "requests": 60, "window": "minute", "burst": 1},
     {"name": "like-a-status", "key": "status", "tokens": 500, "window": "day"},
     {"name": "per-run", "each": "session", "key": "run", "tokens": 4000},
@@ -138,6 +139,39 @@ def test_our_cap_goes_out_in_the_formats_own_field(gateway, upstream):
     assert got.headers["x-comptroller-clamped"] == f"max_output_tokens={cap}"
     assert 0 < cap < 4000
     assert "max_tokens" not in row.json
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_provider_of_chat_alone_is_spoken_to_in_its_format(gateway, upstream, stream):
+    with sdk(gateway) as client:
+        got = client.responses.with_raw_response.create(
+            model="old", instructions="be good", input="find it", tools=[LOOKUP], store=False, stream=stream
+        )
+        reply = got.parse()
+        if stream:
+            events = list(reply)
+            assert [event.sequence_number for event in events] == list(range(len(events)))
+            reply = events[-1].response
+    assert (reply.status, reply.output_text) == ("completed", "word0 word1 word2 word3 word4 ")
+    (row,) = upstream.log()
+    assert row.target.endswith("/chat/completions")
+    assert [message["role"] for message in row.json["messages"]] == ["system", "user"]
+    assert [tool["function"]["name"] for tool in row.json["tools"]] == ["lookup"]
+    usage = (reply.usage.input_tokens, reply.usage.output_tokens)
+    assert usage == (row.usage["prompt_tokens"], row.usage["completion_tokens"])
+    call = gateway.call(got.headers["x-comptroller-call"])
+    assert (call["input_tokens"], call["output_tokens"], call["estimated"]) == (*usage, None)
+    assert got.headers["x-comptroller-translated"] == "to=openai_chat;left_out="
+
+
+def test_rule_32_a_translated_stream_is_cut_in_the_clients_format(gateway):
+    with streaming(gateway, "slice2", model="old", input=scripted(events=3000, obey_cap=False, pace_s=0.002)) as got:
+        events = list(got.parse())
+    assert events[-1].type == "response.failed"
+    numbers = [event.sequence_number for event in events]
+    assert numbers == sorted(set(numbers))
+    assert events[-1].response.id == events[0].response.id
+    assert "small-room2" in events[-1].response.error.message
 
 
 def test_rule_29_a_spent_budget_is_400_and_one_request(gateway, upstream):
@@ -293,7 +327,7 @@ def test_a_person_who_stops_the_session_ends_its_stream(gateway):
         ({"background": True}, "background"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
-        ({"model": "old"}, "model"),
+        ({"model": "old", "text": {"format": {"type": "json_object"}}}, "text"),
     ],
 )
 def test_rule_7_what_is_not_served_is_refused_by_name(gateway, upstream, body, field):

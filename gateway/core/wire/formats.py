@@ -24,6 +24,7 @@ from gateway.core.wire import (
     openai_prompt,
     openai_reply,
     openai_trace,
+    responses_neutral,
     responses_reply,
     responses_request,
     responses_trace,
@@ -131,6 +132,7 @@ OPENAI_RESPONSES = WireFormat(
     conversation=Conversation(responses_trace.exchanges, responses_trace.beginning, responses_trace.answered),
     meter=responses_reply.ResponsesMeter,
     ending=responses_reply.ResponsesEnd,
+    half=responses_neutral.HALF,
     cap_field=responses_request.CAP_FIELD,
 )
 

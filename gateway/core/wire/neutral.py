@@ -6,7 +6,7 @@ what is asked nor what it may cost, left out and said so (`left_out`). Nothing i
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -66,11 +66,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """`schema` is the JSON Schema of its arguments."""
+    """`schema` is the JSON Schema of its arguments; `spelled` = how a call of it is written to the client, where that
+    is not as a function of this name: members of the item that calls it."""
 
     name: str
     description: str
     schema: Mapping[str, Any]
+    spelled: Mapping[str, str] = field(default_factory=dict)
 
 
 class Choice(StrEnum):
@@ -117,6 +119,14 @@ class NeutralReply:
     parts: tuple[Part, ...]
     stop: Stop
     usage: Usage | None
+    tools: tuple[Tool, ...] = ()
+    """Those that the client declared, for a format in which calls of them differ."""
+
+
+class Declared(NamedTuple):
+    """Comes before a stream: the tools that the client declared."""
+
+    tools: tuple[Tool, ...]
 
 
 class Started(NamedTuple):
@@ -157,7 +167,7 @@ class Finished(NamedTuple):
     """Nothing more comes."""
 
 
-Delta = Started | TextDelta | ThinkingDelta | ToolStarted | ToolArguments | Ended | Reported | Finished
+Delta = Declared | Started | TextDelta | ThinkingDelta | ToolStarted | ToolArguments | Ended | Reported | Finished
 
 
 class StreamReader(Protocol):

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.xdist_group("agents")
 
 CODEX = ".bin/codex"
 MODEL = "gpt-5-mini"
+CLAUDE = "claude-opus-5-5"
 POOR = {"name": "poor", "user": "carol", "agent": "poor"}
 CUT = {"name": "cut", "user": "dora", "agent": "cut"}
 
@@ -26,8 +27,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamProcess) 
         tmp_path_factory.mktemp("codex"),
         upstream.base_url,
         keys=(ALICE, POOR, CUT),
-        models={MODEL: {"provider": "openai", "model": "mock-ok", "price": PRICE, "max_output_tokens": 128_000}},
-        providers={"openai": {"kind": "openai", "base_url": upstream.base_url, "api_key": "${PROVIDER_KEY}"}},
+        models={
+            MODEL: {"provider": "openai", "model": "mock-ok", "price": PRICE, "max_output_tokens": 128_000},
+            CLAUDE: {"provider": "claude", "model": "mock-ok", "price": PRICE, "max_output_tokens": 128_000},
+        },
+        providers={
+            name: {"kind": kind, "base_url": upstream.base_url, "api_key": "${PROVIDER_KEY}"}
+            for name, kind in (("openai", "openai"), ("claude", "anthropic"))
+        },
         limits=[
             {"name": "poor-run", "each": "session", "agent": "poor", "tokens": 500},
             {"name": "cut-run", "each": "session", "agent": "cut", "output_tokens": 400},
@@ -85,6 +92,16 @@ def test_it_runs_a_tool_and_ends(gateway, upstream, tmp_path):
     assert (tmp_path / "project/made.txt").read_text() == "tool-ran\n"
     first, second = model_calls(upstream)
     assert second.json["input"][: len(first.json["input"])] == first.json["input"]
+
+
+def test_it_runs_a_tool_with_a_model_of_another_family(gateway, upstream, tmp_path):
+    upstream.script(text="it is done")
+    command = {"cmd": "echo tool-ran > made.txt"}
+    upstream.script(tool_calls=[{"name": "exec_command", "arguments": command}], times=1)
+    ran = codex(gateway, tmp_path, "make a file", "-m", CLAUDE)
+    assert (ran.code, ran.out.strip()) == (0, "it is done"), ran
+    assert (tmp_path / "project/made.txt").read_text() == "tool-ran\n"
+    assert [row.target for row in upstream.log()] == ["/v1/messages", "/v1/messages"]
 
 
 def test_a_spent_budget_ends_it_after_one_request_with_the_words_of_the_denial(gateway, upstream, tmp_path):
