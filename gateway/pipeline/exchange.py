@@ -231,9 +231,12 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
         raise Refused(denial)
     headers["x-comptroller-cost-usd"] = format_usd(settled.posted.usd_micros)
     headers["content-type"] = "application/json"
-    if sent.format is not ask.format:
-        body = translated_reply(ask.format, sent.format, reply, ask.declared)
-    return Whole(200, headers, body)
+    return Whole(200, headers, _for_client(ask, sent, reply, body))
+
+
+def _for_client(ask: ModelAsk, sent: Sent, reply: Mapping[str, Any], body: bytes) -> bytes:
+    """The reply as it came, or in the format that the client speaks."""
+    return body if sent.format is ask.format else translated_reply(ask.format, sent.format, reply, ask.declared)
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:

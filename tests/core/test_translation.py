@@ -17,7 +17,9 @@ from gateway.core.wire.neutral import Choice, Half, Message, NeutralReply, Neutr
 from gateway.core.wire.openai_chat import read_chat
 from tests.tidy.tree import ROOT
 
-FULL = ("openai_chat", "anthropic_messages")
+RESPONSES = "openai_responses"
+"""It has no stop sequences, and no word for why an answer ended but what stands in it."""
+FULL = ("openai_chat", "anthropic_messages", RESPONSES)
 """Formats that can say all that is tried here; the others have tests of their own for what they cannot say."""
 HALVES = {name: half for name in FULL if (half := FORMATS[name].half) is not None}
 PAIRS = [(front, upstream) for front in HALVES for upstream in HALVES]
@@ -74,10 +76,6 @@ requests = st.builds(
 
 def there(half: Half, request: NeutralRequest) -> NeutralRequest:
     return half.read_request(json.loads(json.dumps(half.write_request(request, "m", 64, "max_tokens"))))
-
-
-RESPONSES = "openai_responses"
-"""It has no stop sequences, and no word for why an answer ended but what stands in it."""
 
 
 @pytest.mark.parametrize("name", HALVES)
