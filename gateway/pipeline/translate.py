@@ -19,7 +19,7 @@ def half_of(wire: WireFormat) -> Half:
 
 
 def translated_reply(
-    front: WireFormat, upstream: WireFormat, reply: Mapping[str, Any], declared: tuple[neutral.Tool, ...]
+    front: WireFormat, upstream: WireFormat, reply: Mapping[str, Any], declared: tuple[neutral.Tool, ...] = ()
 ) -> bytes:
     """`declared` = the tools that the client declared."""
     said = replace(half_of(upstream).read_reply(reply), tools=declared)
