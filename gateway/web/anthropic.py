@@ -1,13 +1,21 @@
-"""The Anthropic wire format in front: messages and the counting of their tokens."""
+"""The Anthropic wire format in front: messages and the counting of their tokens, and the same by Vertex's paths."""
 
-from gateway.core.call import Kind
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from gateway.core.call import Arrival, Kind
 from gateway.core.usage import TOKENS_MAX
 from gateway.core.wire.formats import ANTHROPIC_MESSAGES
 from gateway.pipeline.answer import Answer
+from gateway.pipeline.chat import model_call
 from gateway.pipeline.count import count_prompt
 from gateway.web.exchange import Request
 from gateway.web.face import Face
-from gateway.web.openai import arrival_of, as_json, governed, identified
+from gateway.web.openai import arrival_of, as_json, governed, identified, unknown
+
+_VERTEX_ACTIONS: Final[Mapping[str, bool]] = MappingProxyType({"rawPredict": False, "streamRawPredict": True})
+_VERTEX_COUNT = "count-tokens"
 
 
 async def messages(face: Face, request: Request) -> Answer:
@@ -21,3 +29,29 @@ async def count_tokens(face: Face, request: Request) -> Answer:
     arrival = await arrival_of(face, request, caller, ANTHROPIC_MESSAGES)
     arrival = arrival._replace(body={**arrival.body, "max_tokens": TOKENS_MAX, "stream": False})
     return as_json({"input_tokens": await count_prompt(face.plane, caller, arrival)})
+
+
+async def vertex(face: Face, request: Request) -> Answer:
+    """POST /vertex/.../publishers/anthropic/models/{id}:rawPredict or :streamRawPredict, of which the model
+    `count-tokens` is free. There the path names model and action, and the body its version and beta features."""
+    name, _, action = request.parameters["call"].rpartition("/")[2].rpartition(":")
+    if not name or action not in _VERTEX_ACTIONS:
+        return await unknown(face, request)
+    caller = identified(face, request)
+    arrival = _as_messages(await arrival_of(face, request, caller, ANTHROPIC_MESSAGES))
+    if name == _VERTEX_COUNT:
+        return as_json({"input_tokens": await count_prompt(face.plane, caller, arrival)})
+    body = {**arrival.body, "model": name, "stream": _VERTEX_ACTIONS[action]}
+    return await model_call(face.plane, caller, arrival._replace(body=body), Kind.CHAT)
+
+
+def _as_messages(arrival: Arrival) -> Arrival:
+    """Version and beta features where Anthropic's own API has them."""
+    body = dict(arrival.body)
+    body.pop("anthropic_version", None)
+    beta = body.pop("anthropic_beta", None)
+    headers = dict(arrival.headers)
+    headers.pop("anthropic-version", None)
+    if isinstance(beta, list) and all(isinstance(each, str) for each in beta) and "anthropic-beta" not in headers:
+        headers["anthropic-beta"] = ",".join(beta)
+    return arrival._replace(body=body, headers=headers)

@@ -20,7 +20,9 @@ class Front(StrEnum):
 
 def front_of(path: str, headers: Mapping[str, str]) -> Front:
     """Header names in lower case. Unknown paths are answered in the shape of the format whose prefix they have."""
-    if path.startswith("/v1/messages") or (path.startswith("/v1/models") and "anthropic-version" in headers):
+    if path.startswith(("/v1/messages", "/vertex/")) or (
+        path.startswith("/v1/models") and "anthropic-version" in headers
+    ):
         return Front.ANTHROPIC
     if path.startswith("/v1beta/") or (
         path.startswith("/v1/models") and ("x-goog-api-key" in headers or _action(path))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.web import azure
-from gateway.web.anthropic import count_tokens, messages
+from gateway.web.anthropic import count_tokens, messages, vertex
 from gateway.web.bedrock import bedrock, inference_profiles
 from gateway.web.face import Handler
 from gateway.web.gemini import gemini_model, gemini_models, generate
@@ -61,6 +61,7 @@ DATA_ROUTES = (
     *AZURE_ROUTES,
     Route("POST", "/v1/messages", Guard.KEY, messages, "Anthropic messages", fast=True),
     Route("POST", "/v1/messages/count_tokens", Guard.KEY, count_tokens, "Tokens of an Anthropic prompt, free"),
+    Route("POST", "/vertex/<path:call>", Guard.KEY, vertex, "Anthropic messages by Vertex's paths"),
     Route("POST", "/v1beta/models/<path:call>", Guard.KEY, generate, "Gemini: generateContent and its kin"),
     Route("POST", "/v1/models/<path:call>", Guard.KEY, generate, "The same, for clients of Gemini's version 1"),
     Route("GET", "/v1beta/models", Guard.KEY, gemini_models, "The models that this key may use, for Gemini clients"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
+import httpx2
 import pytest
 from anthropic import Anthropic, APIStatusError
 
@@ -255,3 +256,41 @@ def test_thinking_is_held_whole_and_its_budget_is_left_to_it(gateway, upstream):
     held = gateway.journal("held")[-1]
     assert held["held"]["output_tokens"] == 3000
     assert not held["sliced"]
+
+
+VERTEX = "/vertex/projects/p/locations/eu/publishers/anthropic/models"
+
+
+def vertex(gateway: GatewayProcess, call: str, **fields: Any) -> httpx2.Response:
+    body = {"anthropic_version": "vertex-2023-10-16", **ask(**fields)}
+    del body["model"]
+    headers = {"authorization": f"Bearer {gateway.keys['alice']}"}
+    return httpx2.post(f"{gateway.origin}{VERTEX}/{call}", json=body, headers=headers, timeout=30)
+
+
+def test_vertex_paths_lead_to_the_same_messages(gateway, upstream):
+    whole = vertex(gateway, "small:rawPredict", extra="kept", anthropic_beta=["b1", "b2"])
+    streamed = vertex(gateway, "small:streamRawPredict")
+    assert whole.json()["content"][0]["text"] == "word0 word1 word2 word3 word4 "
+    assert streamed.text.startswith("event: message_start")
+    assert "event: message_stop" in streamed.text
+    first, second = upstream.log()
+    assert (first.target, first.json["model"], first.json["extra"]) == ("/v1/messages", "mock-ok", "kept")
+    assert "anthropic_version" not in first.json
+    assert (first.header("anthropic-beta"), first.header("anthropic-version")) == ("b1,b2", "2023-06-01")
+    assert second.json["stream"] is True
+    assert booked(gateway, whole.headers["x-comptroller-call"])["output_tokens"] == 5
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "kind"),
+    [
+        ("nobody:rawPredict", 403, "permission_error"),
+        ("small:predict", 404, "not_found_error"),
+        ("small", 404, "not_found_error"),
+    ],
+)
+def test_vertex_refusals_have_the_shape_of_the_format(gateway, upstream, call, status, kind):
+    answer = vertex(gateway, call)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
+    assert upstream.log() == []
