@@ -1,11 +1,15 @@
 """What becomes of the documents of `formats/` between each front and each provider."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.format import WireFormat
 from gateway.core.wire.formats import FORMATS
+from gateway.core.wire.neutral import NeutralRequest
 from gateway.pipeline.translate import StreamTranslation, half_of, translated_refusal, translated_reply
 
 HERE = Path(__file__).parent
@@ -28,12 +32,21 @@ def translated(front_name: str, upstream_name: str) -> dict[str, Any]:
     asked, answered = document(front_name), document(upstream_name)
     request = half_of(front).read_request(asked["request"])
     return {
-        "request": half_of(upstream).write_request(request, MODEL, OUTPUT_MAX, CAP_FIELD),
+        "request": _written(upstream, request),
         "left_out": list(request.left_out),
         "reply": json.loads(translated_reply(front, upstream, answered["reply"])),
         "stream": _stream(front, upstream, answered["stream"]),
         "refusal": json.loads(translated_refusal(front, upstream, 400, json.dumps(answered["refusal"]).encode())),
     }
+
+
+def _written(upstream: WireFormat, request: NeutralRequest) -> Mapping[str, Any]:
+    """The request for the provider; one with stop sequences is refused where there are none, and shown without."""
+    write = half_of(upstream).write_request
+    try:
+        return write(request, MODEL, OUTPUT_MAX, CAP_FIELD)
+    except FieldRefused as refused:
+        return {"refused": refused.field, "without": write(replace(request, stop=()), MODEL, OUTPUT_MAX, CAP_FIELD)}
 
 
 def _stream(front: WireFormat, upstream: WireFormat, chunks: list[dict[str, Any]]) -> list[str]:
