@@ -131,11 +131,13 @@ def narrowed(patterns: tuple[str, ...] | None, name: str) -> bool:
 
 
 def _checksum(body: str) -> str:
-    return _base62(zlib.crc32(body.encode()), CHECKSUM_LENGTH)
+    high, last = divmod(zlib.crc32(body.encode()), 62 * 62)
+    first, middle = divmod(high, 62 * 62)
+    return _PAIRS[first] + _PAIRS[middle] + _PAIRS[last]
 
 
 def _base62(number: int, length: int) -> str:
-    """The last `length` digits, an even number of them: two at a time, as every call has a checksum to test."""
+    """The last `length` digits, an even number of them."""
     pairs = []
     for _ in range(length // 2):
         number, index = divmod(number, 62 * 62)

@@ -85,15 +85,15 @@ def lacking(
     return tuple([short for short in found if short is not None])
 
 
-def view(b: Binding, counter: Counter, now_us: int, keeps: Kept = NOTHING_KEPT) -> CounterView:
-    """A counter as it binds one call."""
+def view(b: Binding, counter: Counter, spent: int, keeps: Kept = NOTHING_KEPT) -> CounterView:
+    """A counter as it binds one call, `spent` as it told."""
     limit = b.limit
     return CounterView(
         limit.name,
         b.scope,
         limit.unit,
         b.amount - keeps.posted_alone,
-        counter.spent(now_us),
+        spent,
         counter.held - (keeps.posted_alone - keeps.now),
         limit.window.text,
         None if counter.end_us >= NEVER_US else counter.end_us,
@@ -112,7 +112,7 @@ def views_of(bindings: Iterable[Binding], counters: Mapping[CounterKey, Counter]
         if counter is None or counter.end_us <= now_us or b.limit.part_of:
             continue
         if all(part.counter in counters for part in b.parts):
-            found.append(view(b, counter, now_us, kept_from(b, counter, counters, now_us)))
+            found.append(view(b, counter, counter.spent(now_us), kept_from(b, counter, counters, now_us)))
     return found
 
 
@@ -170,16 +170,19 @@ def summary(places: Places, amounts: tuple[int, ...], counters: Mapping[CounterK
             left -= kept_from(b, counter, counters, now_us).now
         share = left / asked
         if share < least and limit.mode is not Mode.OBSERVE:
-            first, least = (b, counter), share
+            first, least = (b, counter, spent), share
         if limit.alert_at and spent * 100 >= limit.alert_at[0] * b.amount > 0:
             reached = (*reached, (limit.name, spent * 100 // b.amount))
         if requests is None and limit.unit is Unit.REQUESTS:
-            requests = (b, counter)
+            requests = (b, counter, spent)
         elif tokens is None and limit.unit in TOKEN_UNITS:
-            tokens = (b, counter)
+            tokens = (b, counter, spent)
 
-    def seen(place: tuple[Binding, Counter] | None) -> CounterView | None:
-        return None if place is None else view(*place, now_us, kept_from(*place, counters, now_us))
+    def seen(place: tuple[Binding, Counter, int] | None) -> CounterView | None:
+        if place is None:
+            return None
+        b, counter, spent = place
+        return view(b, counter, spent, kept_from(b, counter, counters, now_us) if b.parts else NOTHING_KEPT)
 
     tightest = seen(first)
     same = first is not None and tokens is not None and tokens[1] is first[1]

@@ -65,7 +65,7 @@ def _uses(message: Mapping[str, Any], results: Mapping[str, str]) -> Iterator[To
 
 
 def _role(message: Any) -> Any:
-    return message.get("role") if isinstance(message, Mapping) else None
+    return message.get("role") if isinstance(message, dict) else None
 
 
 def _text(content: Any) -> str:
