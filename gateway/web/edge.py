@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.core.denial import Code, Denial, Refused
 from gateway.pipeline.answer import Answer, ClientLeft, Streamed, Whole
+from gateway.web.encoding import encoding_of, plain_body
 from gateway.web.errors import refusal
 from gateway.web.exchange import Request, headers_of
 from gateway.web.face import Face, Handler
@@ -69,7 +70,8 @@ def request_of(face: Face, scope: Scope, raw: Mapping[bytes, bytes], receive: Re
     client = scope.get("client")
 
     async def read_body() -> bytes:
-        return await read_whole(receive, face.body_bytes_max, raw.get(b"content-length"))
+        content = await read_whole(receive, face.body_bytes_max, raw.get(b"content-length"))
+        return await plain_body(content, encoding_of(raw.get(b"content-encoding")), face.body_bytes_max)
 
     return Request(
         method=scope["method"],

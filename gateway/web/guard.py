@@ -7,6 +7,7 @@ headers are visible in the ASGI scope, so the pair is refused here and the conne
 from collections.abc import Mapping, Sequence
 
 from gateway.core.denial import Code, Denial
+from gateway.web.encoding import TAKEN, encoding_of
 
 HEADERS_MAX = 100
 PATH_BYTES_MAX = 4096
@@ -32,8 +33,8 @@ def objection(
             return _malformed(f"The header {doubled.decode()} came more than once.")
     if len(path) > PATH_BYTES_MAX:
         return Denial(Code.REQUEST_TOO_LARGE, "The path is too long.")
-    if raw.get(b"content-encoding", b"identity") != b"identity":
-        return _malformed("Encoded request bodies are not taken; send the body as it is.")
+    if encoding_of(raw.get(b"content-encoding")) not in TAKEN:
+        return _malformed("Request bodies are taken as they are or as gzip; this encoding is not.")
     return None
 
 

@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTim
 
 from gateway.core.denial import Code, Denial, Refused
 from gateway.pipeline.answer import Answer, Streamed, Whole
+from gateway.web.encoding import encoding_of, plain_body
 from gateway.web.exchange import Request, headers_of
 from gateway.web.face import Face
 from gateway.web.openai import unknown
@@ -70,24 +71,26 @@ def _otherwise(face: Face) -> Callable[[HTTPException], Awaitable[Response]]:
 
 def _request(face: Face, parameters: Mapping[str, Any], left: asyncio.Event) -> Request:
     scope: Mapping[str, Any] = request.scope
+    raw = dict(scope["headers"])
     body = request.body
     clock = face.plane.clock
     client = scope.get("client")
 
     async def read_body() -> bytes:
         try:
-            return bytes(await body)
+            content = bytes(await body)
         except RequestEntityTooLarge:
             text = f"The body is larger than {face.body_bytes_max} bytes."
             raise Refused(Denial(Code.REQUEST_TOO_LARGE, text)) from None
         except (RequestTimeout, TimeoutError):
             raise Refused(Denial(Code.REQUEST_MALFORMED, "The body did not arrive in time.")) from None
+        return await plain_body(content, encoding_of(raw.get(b"content-encoding")), face.body_bytes_max)
 
     return Request(
         method=scope["method"],
         path=scope["path"],
         raw_query=scope["query_string"],
-        headers=headers_of(dict(scope["headers"])),
+        headers=headers_of(raw),
         client=client[0] if client else "",
         at_us=clock.now_us(),
         at_ns=clock.monotonic_ns(),

@@ -1,5 +1,6 @@
 """The edge, over both servers and both lanes: the same answers to well-formed, malformed and hostile requests."""
 
+import gzip
 import json
 import re
 import socket
@@ -275,9 +276,30 @@ def test_large_headers_are_refused(gateway, upstream):
     assert upstream.log() == []
 
 
-def test_a_compressed_body_is_refused(gateway, upstream):
-    answer = parsed(raw(gateway, post(gateway, GOOD, headers="content-encoding: gzip\r\n")))
-    assert answer.status == 400
+@pytest.mark.parametrize("path", ["/v1/chat/completions", f"/openai/deployments/{ask()['model']}/chat/completions"])
+def test_a_body_in_gzip_is_read_and_goes_on_plain(gateway, upstream, path):
+    request = post(gateway, gzip.compress(GOOD), path=path, headers="content-encoding: GZIP\r\n")
+    assert parsed(raw(gateway, request)).status == 200
+    (row,) = upstream.log()
+    assert row.json["messages"] == json.loads(GOOD)["messages"]
+    assert row.header("content-encoding") is None
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [
+        ("gzip", GOOD, 400),
+        ("gzip", gzip.compress(GOOD)[:-9], 400),
+        ("gzip", gzip.compress(GOOD) + b"x", 400),
+        ("gzip", gzip.compress(b" " * 8 * BODY_MAX + GOOD), 413),
+        ("br", GOOD, 400),
+        ("gzip, gzip", gzip.compress(gzip.compress(GOOD)), 400),
+    ],
+    ids=["not gzip", "cut", "more behind", "bomb", "other coding", "two codings"],
+)
+def test_an_encoded_body_that_cannot_be_read_is_refused(gateway, upstream, coding, body, status):
+    answer = parsed(raw(gateway, post(gateway, body, headers=f"content-encoding: {coding}\r\n")))
+    assert answer.status == status
     assert upstream.log() == []
 
 
