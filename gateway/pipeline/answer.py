@@ -7,6 +7,7 @@ from gateway.core.denial import amount_shown, time_shown
 from gateway.core.hold import CounterView, Hold
 from gateway.core.money import format_usd
 from gateway.core.value import value
+from gateway.core.wire.format import RateHeaders
 from gateway.pipeline.observed import words
 from gateway.pipeline.plane import Plane
 
@@ -37,8 +38,8 @@ class Streamed:
 Answer = Whole | Streamed
 
 
-def governed_headers(plane: Plane, hold: Hold, session_id: str, warnings: Sequence[str]) -> Headers:
-    """Call, session, what binds first, and the rate headers of the OpenAI convention."""
+def governed_headers(plane: Plane, hold: Hold, session_id: str, warnings: Sequence[str], rates: RateHeaders) -> Headers:
+    """Call, session, what binds first, and the rates in the client's own convention."""
     headers = {"x-comptroller-call": hold.call_id, "x-comptroller-session": session_id}
     now_us = plane.clock.now_us()
     summary = plane.limiter.summary(hold)
@@ -49,10 +50,7 @@ def governed_headers(plane: Plane, hold: Hold, session_id: str, warnings: Sequen
         )
     for word, view in (("requests", summary.requests), ("tokens", summary.tokens)):
         if view is not None:
-            headers[f"x-ratelimit-limit-{word}"] = str(view.limit)
-            headers[f"x-ratelimit-remaining-{word}"] = str(view.remaining)
-            if view.resets_at_us is not None:
-                headers[f"x-ratelimit-reset-{word}"] = f"{max(0, view.resets_at_us - now_us) // 1_000_000}s"
+            headers |= rates(word, view.limit, view.remaining, view.resets_at_us, now_us)
     said = [*warnings, *words(hold), *(f"limit {name} is {percent} % used" for name, percent in summary.reached)]
     if said:
         headers["x-comptroller-warning"] = "; ".join(said)

@@ -89,7 +89,7 @@ async def _answer(
 ) -> Answer:
     ask, live = passing.ask, flight.live
     sent = await _forward(plane, flight, ask, reserved, arrival)
-    headers = governed_headers(plane, reserved.hold, live.id, warnings)
+    headers = governed_headers(plane, reserved.hold, live.id, warnings, ask.format.rates)
     _say_governed(headers, ask, reserved)
     if passing.route:
         headers["x-comptroller-routed"] = f"route={passing.route};from={passing.routed_from};to={passing.model.alias}"

@@ -36,7 +36,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamProcess) 
             "claude": {"kind": "anthropic", "base_url": upstream.base_url, "api_key": "${PROVIDER_KEY}"},
             "mock": {"kind": "openai_compatible", "base_url": upstream.base_url, "api_key": "none"},
         },
-        limits=[{"name": "poor-run", "each": "session", "agent": "poor", "tokens": 1000}],
+        limits=[
+            {"name": "poor-run", "each": "session", "agent": "poor", "tokens": 1000},
+            {"name": "all-day", "each": "user", "tokens": 1_000_000_000, "window": "day"},
+        ],
     ) as gateway:
         yield gateway
 
@@ -83,6 +86,9 @@ def test_a_plain_call_is_answered_and_booked_as_the_provider_reported(gateway, u
     call = booked(gateway, raw.headers["x-comptroller-call"])
     assert (call["input_tokens"], call["output_tokens"]) == (row.usage["input_tokens"], 5)
     assert call["usd_micros"] == row.usage["input_tokens"] + 2 * 5
+    assert raw.headers["anthropic-ratelimit-tokens-limit"] == "1000000000"
+    assert raw.headers["anthropic-ratelimit-tokens-reset"].endswith("T00:00:00Z")
+    assert "x-ratelimit-limit-tokens" not in raw.headers
 
 
 def test_caches_are_added_up_and_priced_apart(gateway, upstream):

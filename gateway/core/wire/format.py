@@ -14,6 +14,7 @@ from gateway.core.wire.exchange import Exchange
 from gateway.core.wire.facts import RequestFacts
 from gateway.core.wire.metering import Meter
 from gateway.core.wire.neutral import Half
+from gateway.core.wire.rate_headers import openai_rates
 
 
 class Framed(Protocol):
@@ -108,6 +109,9 @@ class Conversation(NamedTuple):
     answered: Callable[[Sequence[Any]], bool]
 
 
+RateHeaders = Callable[[str, int, int, int | None, int], dict[str, str]]
+"""From `requests` or `tokens`, the limit, what remains, when it resets (None = never) and now, in microseconds."""
+
 MODEL = "{model}"
 """Stands in a path for the upstream's name of the model."""
 
@@ -137,6 +141,7 @@ class WireFormat:
     decoder: Callable[[], Decoder] = SseDecoder
     stream_type: str = "text/event-stream; charset=utf-8"
     half: Half | None = None
+    rates: RateHeaders = openai_rates
 
     def path_for(self, *, stream: bool) -> str:
         return self.stream_path if stream and self.stream_path is not None else self.path
