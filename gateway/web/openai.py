@@ -6,12 +6,15 @@ from gateway.core.call import Arrival, Caller, Kind
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.identity import ABSENT
 from gateway.core.strict_json import JsonRefused
+from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.format import WireFormat
 from gateway.core.wire.formats import OPENAI_CHAT
+from gateway.core.wire.responses_as_chat import as_chat, is_responses
 from gateway.pipeline.answer import Answer, Whole
 from gateway.pipeline.authorize import standing_context, usable_models
 from gateway.pipeline.chat import model_call
 from gateway.pipeline.identify import identify
+from gateway.pipeline.read_request import field_denial
 from gateway.pipeline.tags import tags_of
 from gateway.web.body import parse_json
 from gateway.web.exchange import Request
@@ -26,7 +29,14 @@ _NO_DATE = "1970-01-01T00:00:00Z"  # what the API's own reference says where a d
 
 async def chat_completions(face: Face, request: Request) -> Answer:
     """POST /v1/chat/completions"""
-    return await governed(face, request, Kind.CHAT, OPENAI_CHAT)
+    caller = identified(face, request)
+    arrival = await arrival_of(face, request, caller, OPENAI_CHAT)
+    if is_responses(arrival.body):
+        try:
+            arrival = arrival._replace(body=as_chat(arrival.body))
+        except FieldRefused as error:
+            raise Refused(field_denial(error)) from error
+    return await model_call(face.plane, caller, arrival, Kind.CHAT)
 
 
 async def embeddings(face: Face, request: Request) -> Answer:

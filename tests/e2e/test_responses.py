@@ -378,6 +378,16 @@ def test_what_is_not_served_says_why_and_is_never_forwarded(gateway, upstream, m
     assert upstream.log() == []
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/chat/completions"])
+def test_a_responses_body_where_chat_is_asked_for_is_answered_in_chat(gateway, upstream, path):
+    answer = asked(gateway, path, {"model": "small", "input": "hello", "instructions": "be good"})
+    assert (answer.status, answer.json["object"]) == (200, "chat.completion")
+    (row,) = upstream.log()
+    assert [message["role"] for message in row.json["messages"]] == ["system", "user"]
+    refused_one = asked(gateway, path, {"model": "small", "input": "hello", "background": True})
+    assert (refused_one.status, refused_one.code) == (400, "field_unsupported")
+
+
 def asked(gateway: GatewayProcess, path: str, body: dict[str, Any]) -> Any:
     return parsed(raw(gateway, post(gateway, json.dumps(body).encode(), path=path)))
 
