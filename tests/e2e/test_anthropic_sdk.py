@@ -9,7 +9,7 @@ from typing import Any
 import anthropic
 import httpx2
 import pytest
-from anthropic import Anthropic, APIStatusError
+from anthropic import Anthropic, AnthropicVertex, APIStatusError
 
 from tests.support.fixtures import UpstreamProcess
 from tests.support.gateway import ALICE, BOB, PRICE, GatewayProcess, eventually
@@ -300,3 +300,21 @@ def test_vertex_refusals_have_the_shape_of_the_format(gateway, upstream, call, s
     answer = vertex(gateway, call)
     assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
     assert upstream.log() == []
+
+
+@pytest.mark.parametrize("beta", ["b1", [1], ["b1\r\nx-api-key: another"], ["\u00fc"]])
+def test_vertex_beta_features_that_no_header_can_hold_are_refused(gateway, upstream, beta):
+    answer = vertex(gateway, "small:rawPredict", anthropic_beta=beta)
+    assert (answer.status_code, answer.json()["error"]["comptroller"]["code"]) == (400, "request_malformed")
+    assert upstream.log() == []
+
+
+def test_the_vertex_client_itself_is_answered_and_counts(gateway, upstream):
+    address = {"base_url": f"{gateway.origin}/vertex", "project_id": "p", "region": "eu"}
+    with AnthropicVertex(**address, access_token=gateway.keys["alice"]) as client:
+        reply = client.beta.messages.create(**ask(extra_body={"anthropic_beta": ["b2"]}), betas=["b1"])
+        counted = client.messages.count_tokens(model="small", messages=[{"role": "user", "content": "word " * 50}])
+    assert reply.content[0].text == "word0 word1 word2 word3 word4 "
+    assert upstream.log()[0].header("anthropic-beta") == "b1,b2"
+    assert 50 <= counted.input_tokens < 150
+    assert len(upstream.log()) == 1
