@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from anthropic import Anthropic
 from openai import APIStatusError
 
 from tests.support.clients import sdk
@@ -24,14 +25,16 @@ def model() -> Iterator[LocalModel]:
 
 @pytest.fixture(scope="module")
 def gateway(model: LocalModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    served = {"model": "smollm2", "price": PRICE, "max_output_tokens": 2048}
     with GatewayProcess(
         tmp_path_factory.mktemp("model"),
         model.base_url,
         providers={
-            "mock": {"kind": "openai_compatible", "base_url": model.base_url, "api_key": "none", "responses": True}
+            "mock": {"kind": "openai_compatible", "base_url": model.base_url, "api_key": "none", "responses": True},
+            "messages": {"kind": "anthropic", "base_url": model.base_url, "api_key": "none"},
         },
         keys=[ALICE, {"name": "agent", "agent": "agent"}],
-        models={"small": {"provider": "mock", "model": "smollm2", "price": PRICE, "max_output_tokens": 2048}},
+        models={"small": {"provider": "mock", **served}, "by-messages": {"provider": "messages", **served}},
         limits=[{"name": "agent-run", "each": "session", "key": "agent", "tokens": AGENT_TOKENS}],
     ) as running:
         yield running
@@ -81,6 +84,24 @@ def test_a_response_is_booked_with_what_the_model_reports(gateway, stream):
     cached = 0 if details is None else details.cached_tokens or 0
     assert figures(row) == (reply.usage.input_tokens, reply.usage.output_tokens, cached, None)
     assert 0 < reply.usage.output_tokens <= 24
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_message_is_booked_with_what_the_model_reports(gateway, stream):
+    messages: Any = question("What is the capital of France?")["messages"]
+    with Anthropic(base_url=gateway.origin, api_key=gateway.keys["alice"]) as client:
+        if stream:
+            with client.messages.stream(messages=messages, model="by-messages", max_tokens=24) as events:
+                reply, headers = events.get_final_message(), events.response.headers
+        else:
+            raw = client.messages.with_raw_response.create(messages=messages, model="by-messages", max_tokens=24)
+            reply, headers = raw.parse(), raw.headers
+    assert len(reply.content[0].text.split()) > 3
+    told = reply.usage
+    cached = told.cache_read_input_tokens or 0
+    row = gateway.call(headers["x-comptroller-call"])
+    assert figures(row) == (told.input_tokens + cached, told.output_tokens, cached, None)
+    assert 0 < told.output_tokens <= 24
 
 
 @pytest.mark.parametrize("include_usage", [True, False])
