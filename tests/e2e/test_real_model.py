@@ -89,6 +89,7 @@ def test_a_response_is_booked_with_what_the_model_reports(gateway, stream):
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_message_is_booked_with_what_the_model_reports(gateway, stream):
     messages: Any = question("What is the capital of France?")["messages"]
+    reply: Any
     with Anthropic(base_url=gateway.origin, api_key=gateway.keys["alice"]) as client:
         if stream:
             with client.messages.stream(messages=messages, model="by-messages", max_tokens=24) as events:
