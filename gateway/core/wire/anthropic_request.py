@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.core.usage import TOKENS_MAX
-from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, ContentFacts, FieldRefused, RequestFacts
+from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, ContentFacts, FieldRefused, RequestFacts, flag
 
 REFUSED_FIELDS: Mapping[str, str] = {
     "mcp_servers": "tool servers that the provider calls cannot be authorized here; connect them to this gateway",
@@ -56,7 +56,7 @@ def read_messages(body: Mapping[str, Any]) -> RequestFacts:
     thinking, hidden = _thinking(body, client_max)
     return RequestFacts(
         model=model,
-        stream=_flag(body, "stream"),
+        stream=flag(body, "stream"),
         include_usage=False,
         choices=1,
         client_max_tokens=client_max,
@@ -146,15 +146,6 @@ def _thinking(body: Mapping[str, Any], client_max: int) -> tuple[int, bool]:
     if isinstance(budget, bool) or not isinstance(budget, int) or not 1 <= budget <= client_max:
         raise FieldRefused("thinking", "`thinking.budget_tokens` must be an integer below `max_tokens`")
     return budget, True
-
-
-def _flag(body: Mapping[str, Any], field: str) -> bool:
-    value = body.get(field)
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise FieldRefused(field, f"`{field}` must be true or false")
-    return value
 
 
 def _tool_names(tools: Any) -> Iterator[str]:

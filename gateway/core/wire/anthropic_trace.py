@@ -4,21 +4,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway.core.wire.exchange import Exchange, ToolUse
+from gateway.core.wire.exchange import Exchange, ToolUse, answers
 
 _PART_SHOWN = 64
 
 
 def exchanges(messages: Sequence[Any], known: int) -> list[Exchange]:
     """Those that begin after the first `known` messages; where none are known, the last one only (rule 24)."""
-    start = known
-    if not known:
-        start = next(
-            (at for at in range(len(messages) - 1, -1, -1) if _role(messages[at]) == "assistant"), len(messages)
-        )
-    starts = [at for at in range(start, len(messages)) if _role(messages[at]) == "assistant"]
-    ends = [*starts[1:], len(messages)]
-    return [_exchange(messages[at], messages[at + 1 : end]) for at, end in zip(starts, ends, strict=False)]
+    return [_exchange(message, after) for message, after in answers(messages, known, _of_model)]
 
 
 def beginning(messages: Sequence[Any]) -> str:
@@ -28,7 +21,7 @@ def beginning(messages: Sequence[Any]) -> str:
 
 def answered(messages: Sequence[Any]) -> bool:
     """Whether the model has said something in it."""
-    return any(_role(message) == "assistant" for message in messages)
+    return any(map(_of_model, messages))
 
 
 def _exchange(message: Mapping[str, Any], after: Sequence[Any]) -> Exchange:
@@ -55,6 +48,10 @@ def _uses(message: Mapping[str, Any], results: Mapping[str, tuple[str, bool]]) -
         if block.get("type") == "tool_use" and isinstance(name, str):
             result, failed = results.get(str(block.get("id")), (None, False))
             yield ToolUse(name, json.dumps(block.get("input") or {}), result, says_failed=failed)
+
+
+def _of_model(message: Any) -> bool:
+    return bool(_role(message) == "assistant")
 
 
 def _role(message: Any) -> Any:

@@ -1,7 +1,9 @@
 """A conversation as loop detection reads it: what the model asked for, what came back, what was said. Every wire format
 gives the same."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 
 class ToolUse(NamedTuple):
@@ -20,3 +22,11 @@ class Exchange(NamedTuple):
     text: str
     uses: tuple[ToolUse, ...]
     said: tuple[str, ...]
+
+
+def answers(messages: Sequence[Any], known: int, of_model: Callable[[Any], bool]) -> list[tuple[Any, Sequence[Any]]]:
+    """Each answer of the model that begins after the first `known` messages, with what follows it up to the next one;
+    where none are known, the last answer only (rule 24)."""
+    start = known or next((at for at in range(len(messages) - 1, -1, -1) if of_model(messages[at])), len(messages))
+    starts = [at for at in range(start, len(messages)) if of_model(messages[at])]
+    return [(messages[at], messages[at + 1 : end]) for at, end in pairwise([*starts, len(messages)])]

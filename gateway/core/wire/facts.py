@@ -1,6 +1,7 @@
 """What governance needs to know of a model request, whatever wire format it came in; the body itself is passed on."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class FieldRefused(Exception):
@@ -44,3 +45,13 @@ class RequestFacts(NamedTuple):
     hidden: bool = False
     provider_tools: tuple[str, ...] = ()
     unpriced: tuple[str, ...] = ()
+
+
+def flag(body: Mapping[str, Any], field: str) -> bool:
+    """A field that is true or false; false where it is not there. Raises FieldRefused."""
+    value = body.get(field)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise FieldRefused(field, f"`{field}` must be true or false")
+    return value

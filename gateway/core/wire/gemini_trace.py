@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway.core.wire.exchange import Exchange, ToolUse
+from gateway.core.wire.exchange import Exchange, ToolUse, answers
 from gateway.core.wire.gemini_prompt import member, parts_of, section, written
 
 _MODEL = "model"
@@ -12,12 +12,7 @@ _PART_SHOWN = 64
 
 def exchanges(messages: Sequence[Any], known: int) -> list[Exchange]:
     """Those that begin after the first `known` contents; where none are known, the last one only (rule 24)."""
-    start = known
-    if not known:
-        start = next((at for at in range(len(messages) - 1, -1, -1) if _of_model(messages[at])), len(messages))
-    starts = [at for at in range(start, len(messages)) if _of_model(messages[at])]
-    ends = [*starts[1:], len(messages)]
-    return [_exchange(messages[at], messages[at + 1 : end]) for at, end in zip(starts, ends, strict=False)]
+    return [_exchange(message, after) for message, after in answers(messages, known, _of_model)]
 
 
 def beginning(messages: Sequence[Any]) -> str:

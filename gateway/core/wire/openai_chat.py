@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.core.usage import TOKENS_MAX
-from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, ContentFacts, FieldRefused, RequestFacts
+from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, ContentFacts, FieldRefused, RequestFacts, flag
 
 REFUSED_FIELDS: Mapping[str, str] = {
     "web_search_options": "provider-run web search has a fee that no price here covers",
@@ -61,7 +61,7 @@ def read_chat(body: Mapping[str, Any]) -> RequestFacts:
     tier = body.get("service_tier") or "default"
     if not isinstance(tier, str) or tier not in SERVICE_TIERS:
         raise FieldRefused("service_tier", "this service tier has no price here", unsupported=True)
-    stream = _flag(body, "stream")
+    stream = flag(body, "stream")
     max_field, client_max = _client_max(body)
     return RequestFacts(
         model=model,
@@ -202,15 +202,6 @@ def _integer(body: Mapping[str, Any], field: str, least: int, most: int) -> int 
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise FieldRefused(field, f"`{field}` must be an integer from {least} to {most}")
-    return value
-
-
-def _flag(body: Mapping[str, Any], field: str) -> bool:
-    value = body.get(field)
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise FieldRefused(field, f"`{field}` must be true or false")
     return value
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway.core.wire.exchange import Exchange, ToolUse
+from gateway.core.wire.exchange import Exchange, ToolUse, answers
 from gateway.core.wire.openai_chat import called_functions
 
 _PART_SHOWN = 64
@@ -15,16 +15,7 @@ _PART_SHOWN = 64
 
 def exchanges(messages: Sequence[Any], known: int) -> list[Exchange]:
     """Those that begin after the first `known` messages; where none are known, the last one only (rule 24)."""
-    start = known
-    if not known:
-        start = len(messages)
-        for place in range(len(messages) - 1, -1, -1):
-            if _role(messages[place]) == "assistant":
-                start = place
-                break
-    starts = [place for place in range(start, len(messages)) if _role(messages[place]) == "assistant"]
-    ends = [*starts[1:], len(messages)]
-    return [_exchange(messages[place], messages[place + 1 : end]) for place, end in zip(starts, ends, strict=False)]
+    return [_exchange(message, after) for message, after in answers(messages, known, _of_model)]
 
 
 def beginning(messages: Sequence[Any]) -> str:
@@ -34,7 +25,7 @@ def beginning(messages: Sequence[Any]) -> str:
 
 def answered(messages: Sequence[Any]) -> bool:
     """Whether the model has said something in it."""
-    return any(_role(message) == "assistant" for message in messages)
+    return any(map(_of_model, messages))
 
 
 def _exchange(message: Mapping[str, Any], after: Sequence[Any]) -> Exchange:
@@ -62,6 +53,10 @@ def _uses(message: Mapping[str, Any], results: Mapping[str, str]) -> Iterator[To
             at = str(ids[place]) if place < len(ids) else name
             text = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
             yield ToolUse(name, text, results.get(at))
+
+
+def _of_model(message: Any) -> bool:
+    return bool(_role(message) == "assistant")
 
 
 def _role(message: Any) -> Any:

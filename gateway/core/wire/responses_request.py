@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.core.usage import TOKENS_MAX
-from gateway.core.wire.facts import ContentFacts, FieldRefused, RequestFacts
+from gateway.core.wire.facts import ContentFacts, FieldRefused, RequestFacts, flag
 from gateway.core.wire.responses_tools import FEES, declared, stripped
 
 CAP_FIELD = "max_output_tokens"
@@ -68,7 +68,7 @@ def read(body: Mapping[str, Any]) -> RequestFacts:
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise FieldRefused("model", "`model` must be a non-empty string")
-    if _flag(body, "background"):
+    if flag(body, "background"):
         text = "`background` is not supported: such calls are not governed yet; send the request without it"
         raise FieldRefused("background", text, unsupported=True)
     tier = body.get("service_tier") or "default"
@@ -79,7 +79,7 @@ def read(body: Mapping[str, Any]) -> RequestFacts:
     tools, provider_tools = declared(body.get("tools"))
     return RequestFacts(
         model=model,
-        stream=_flag(body, "stream"),
+        stream=flag(body, "stream"),
         include_usage=True,
         choices=1,
         client_max_tokens=client_max,
@@ -173,15 +173,6 @@ def _is_hidden(body: Mapping[str, Any]) -> bool:
     reasoning = body.get("reasoning")
     thinks = isinstance(reasoning, Mapping) and reasoning.get("effort") != "none"
     return thinks or bool(body.get("context_management"))
-
-
-def _flag(body: Mapping[str, Any], field: str) -> bool:
-    value = body.get(field)
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise FieldRefused(field, f"`{field}` must be true or false")
-    return value
 
 
 def _content(body: Mapping[str, Any]) -> ContentFacts:
