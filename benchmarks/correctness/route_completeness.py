@@ -124,9 +124,19 @@ def _unguarded(gateway: GatewayProcess) -> Iterator[str]:
     for route in (*ROUTES, *ADMIN_ROUTES):
         if route.guard in (Guard.PUBLIC, Guard.ADMIN_OFF_LOOPBACK):
             continue
-        path = route.path.replace("<path:model>", ALLOWED).replace("<", "").replace(">", "")
+        path = _filled(route.path)
         head = f"{route.method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n"
         content = str(body).replace("'", '"').encode() if route.method == "POST" else b""
         data = head.encode() + b"content-length: %d\r\n\r\n" % len(content) + content
         status = parsed(raw(gateway, data, until_close=True)).status
-        yield "" if status == 401 else f"{route.method} {route.path} answers {status} without a key"
+        # What clients of Bedrock know a missing key by (CONTRACT.md section 5).
+        refused = 403 if path.startswith("/bedrock/") else 401
+        yield "" if status == refused else f"{route.method} {route.path} answers {status} without a key"
+
+
+def _filled(path: str) -> str:
+    """A path that the route takes: where it names an action, one that there is."""
+    call = f"{ALLOWED}/converse" if path.startswith("/bedrock/") else f"{ALLOWED}:generateContent"
+    call = f"models/{ALLOWED}:rawPredict" if path.startswith("/vertex/") else call
+    filled = path.replace("<path:model>", ALLOWED).replace("<path:call>", call)
+    return filled.replace("<", "").replace(">", "")

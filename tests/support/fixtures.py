@@ -157,6 +157,8 @@ def upstream() -> Iterator[UpstreamProcess]:
 
 
 @pytest.fixture
-def clean_upstream(upstream: UpstreamProcess) -> UpstreamProcess:
+def clean_upstream(upstream: UpstreamProcess) -> Iterator[UpstreamProcess]:
+    """Clean afterwards too: the fixtures of the next module may call it before any of its tests does."""
     upstream.reset()
-    return upstream
+    yield upstream
+    upstream.reset()
