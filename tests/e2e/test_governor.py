@@ -72,7 +72,8 @@ async def test_rule_5_many_streams_of_one_session_share_its_room_to_the_end(gate
     assert len(admitted) >= 2, "they share it"
     ended = [answer for answer in admitted if "[DONE]" not in answer.events]
     assert ended, "there was not room for all"
-    assert {cut(answer)["code"] for answer in ended} <= {"session_budget_exhausted", "budget_held"}
+    # The last: another stream gave room back just after this one had asked for more in vain.
+    assert {cut(answer)["code"] for answer in ended} <= {"session_budget_exhausted", "budget_held", "budget_exhausted"}
     assert {answer.code for answer in answers if answer.status != 200} <= {"session_budget_exhausted", "budget_held"}
     booked = agree(gateway, admitted[0].headers["x-comptroller-session"], "room")
     # What crosses a hold is what came with one read from the upstream, counted.
