@@ -7,13 +7,13 @@ from gateway.core.call import Kind
 from gateway.core.catalog import Deployment, Model
 from gateway.core.estimate import Prompt, Turn
 from gateway.core.wire.format import WireFormat
-from gateway.core.wire.neutral import Tool
+from gateway.core.wire.neutral import NeutralRequest
 
 
 class ModelAsk(NamedTuple):
     """`texts` gives what a tokenizer would count; `outgoing` makes the body for a deployment and a cap per choice,
-    in the format that `spoken` gives (None = it cannot be asked this); `left_out` names what translation left out,
-    `declared` gives the tools as translation knows them.
+    in the format that `spoken` gives (None = it cannot be asked this); `translated` gives the request in
+    the neutral form (None = it has none).
 
     `tools` maps canonical names to the client's words; `continues` is the session's turn that this one goes on from;
     `service_tiers` are those the call may be billed by (None = any); `sliceable` = the meter sees every billed token;
@@ -30,8 +30,7 @@ class ModelAsk(NamedTuple):
     texts: Callable[[], Sequence[str]]
     outgoing: Callable[[Deployment, int | None], Mapping[str, Any]]
     spoken: Callable[[Deployment], WireFormat | None]
-    left_out: tuple[str, ...]
-    declared: tuple[Tool, ...]
+    translated: Callable[[], NeutralRequest | None]
     stream: bool
     include_usage: bool
     choices: int

@@ -63,7 +63,8 @@ async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind)
         if HEADER not in arrival.headers:
             return await _line(plane, caller, arrival, kind, trail)
         line = partial(_line, plane, caller, arrival, kind, trail)
-        return await once(plane, caller.key_id, arrival.headers, (kind.value, arrival.body), trail.call_id, line)
+        wanted = (f"{kind.value} {arrival.format.name}", arrival.body)
+        return await once(plane, caller.key_id, arrival.headers, wanted, trail.call_id, line)
     except Refused as refused:
         raise await denied(plane, trail, refused) from refused
     except BooksUnavailable as error:
@@ -137,7 +138,7 @@ async def _admit(
     model: Model,
 ) -> Passing:
     """Authorizes a call to this model and makes it ready. Raises Refused."""
-    _refuse_unless_spoken(model, arrival)
+    _refuse_unless_spoken(model, arrival, facts)
     attribution = attribution_of(plane, caller, arrival, model)
     canonical: Mapping[str, list[str]] = {}
     if isinstance(facts, RequestFacts):
@@ -179,7 +180,7 @@ async def _reserve(
 
     async def attempt(model: Model) -> tuple[Passing, Reserved]:
         ready = await _admit(plane, caller, arrival, live, _for_model(facts, model), model)
-        return ready, await hold(ready, passing.model.alias)
+        return ready, await hold(ready, passing.routed_from or passing.model.alias)
 
     try:
         if passing.ask.produces_output:
@@ -197,9 +198,13 @@ def _for_model(facts: RequestFacts | EmbeddingsFacts, model: Model) -> RequestFa
     return facts._replace(model=model.alias) if isinstance(facts, RequestFacts) else replace(facts, model=model.alias)
 
 
-def _refuse_unless_spoken(model: Model, arrival: Arrival) -> None:
+def _refuse_unless_spoken(model: Model, arrival: Arrival, facts: RequestFacts | EmbeddingsFacts) -> None:
     wire = arrival.format
-    if not any(speakable(wire, deployment) for deployment in model.deployments):
+    translatable = isinstance(facts, RequestFacts)
+    if not any(speakable(wire, deployment, translatable=translatable) for deployment in model.deployments):
+        if not translatable:
+            text = f"Model '{model.alias}' makes no embeddings here."
+            raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="model"))
         served = ", ".join(sorted({FORMATS[name].title for each in model.deployments for name in each.speaks}))
         text = f"Model '{model.alias}' is not served in the {wire.title} format; it is in {served}."
         raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="model"))

@@ -103,7 +103,9 @@ async def _answer(
         return Whole(sent.status, {**headers, **sent.headers}, sent.body)
     headers.update(passable_headers(sent.reply.headers))
     if sent.format is not ask.format:
-        headers["x-comptroller-translated"] = f"to={sent.format.name};left_out={','.join(ask.left_out)}"
+        request = ask.translated()
+        left_out = "" if request is None else ",".join(request.left_out)
+        headers["x-comptroller-translated"] = f"to={sent.format.name};left_out={left_out}"
     if ask.stream and _is_event_stream(sent):
         quiet = asks_again_at_numbers(arrival.headers)
         relay = Relay(plane, caller.key_id, flight, ask, reserved, sent, arrival.at_ns, quiet=quiet)
@@ -236,7 +238,10 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
 
 def _for_client(ask: ModelAsk, sent: Sent, reply: Mapping[str, Any], body: bytes) -> bytes:
     """The reply as it came, or in the format that the client speaks."""
-    return body if sent.format is ask.format else translated_reply(ask.format, sent.format, reply, ask.declared)
+    if sent.format is ask.format:
+        return body
+    request = ask.translated()
+    return translated_reply(ask.format, sent.format, reply, () if request is None else request.tools)
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """From a body to a `ModelAsk`: what is asked for, how heavy the prompt is, which turn it continues."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 import orjson
@@ -9,7 +9,7 @@ import orjson
 from gateway.core.call import Arrival, Kind
 from gateway.core.catalog import IMAGE_TOKENS_ASSUMED, OUTPUT_TOKENS_ASSUMED, Deployment, EstimateRules, Model
 from gateway.core.denial import Code, Denial, Refused
-from gateway.core.estimate import Prompt, TurnMemory, Weight, digest
+from gateway.core.estimate import Prompt, TurnMemory, Weight, digest, token_factor
 from gateway.core.model_ask import ModelAsk
 from gateway.core.tool_name import BUILTIN_PREFIX
 from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, FieldRefused, RequestFacts
@@ -77,7 +77,8 @@ def model_ask(
         [name for name in facts.provider_tools if name not in stripped],
     )
 
-    sending = _Sending(wire, body, facts, model, _translated(wire, body, model))
+    sending = _Sending(wire, body, facts, model)
+    sending.refuse_untranslatable()
     return ModelAsk(
         kind=Kind.CHAT,
         model=model,
@@ -88,8 +89,7 @@ def model_ask(
         texts=lambda: requests.texts(body),
         outgoing=sending.body_for,
         spoken=sending.spoken,
-        left_out=sending.left_out,
-        declared=() if sending.translated is None else sending.translated.tools,
+        translated=sending.translated,
         stream=facts.stream,
         include_usage=facts.include_usage,
         choices=facts.choices,
@@ -98,7 +98,7 @@ def model_ask(
         sliceable=facts.stream and facts.choices == 1 and not (model.hidden_reasoning or facts.hidden),
         thinking_tokens=facts.thinking_tokens,
         tools=canonical,
-        continues=turns.previous(prompt),
+        continues=turns.previous(prompt) if _counts_alike(model) else None,
         service_tiers=None if facts.service_tier == "auto" else frozenset({facts.service_tier}),
         uncounted=_uncounted(facts, rules),
         request_digest=digest(orjson.dumps(rest) + packed_digest + plane.digest_key),
@@ -124,8 +124,7 @@ def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model
         texts=lambda: facts.texts,
         outgoing=make,
         spoken=lambda deployment: arrival.format if arrival.format.name in deployment.speaks else None,
-        left_out=(),
-        declared=(),
+        translated=lambda: None,
         stream=False,
         include_usage=False,
         choices=1,
@@ -151,32 +150,44 @@ def _refuse_unpriced(facts: RequestFacts, stripped: frozenset[str]) -> None:
             raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="tools"))
 
 
-class _Sending(NamedTuple):
-    """One request as each deployment of its model is sent it."""
+class _Sending:
+    """One request as each deployment of its model is sent it. It is translated once, and only if needed: most calls of
+    an alias with deployments of several families end at the first."""
 
-    wire: WireFormat
-    body: Mapping[str, Any]
-    facts: RequestFacts
-    model: Model
-    translated: NeutralRequest | None
+    __slots__ = ("_body", "_facts", "_model", "_translated", "_wire")
 
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        return () if self.translated is None else self.translated.left_out
+    def __init__(self, wire: WireFormat, body: Mapping[str, Any], facts: RequestFacts, model: Model) -> None:
+        self._wire, self._body, self._facts, self._model = wire, body, facts, model
+        self._translated: NeutralRequest | FieldRefused | None = None
+
+    def refuse_untranslatable(self) -> None:
+        """Raises Refused where no deployment takes the request as it is and translation cannot carry all of it."""
+        native = self._wire.name
+        if self._wire.half is None or any(native in deployment.speaks for deployment in self._model.deployments):
+            return
+        read = self._read()
+        if isinstance(read, FieldRefused):
+            raise Refused(field_denial(read)) from read
+
+    def translated(self) -> NeutralRequest | None:
+        """None = it cannot be said in another format."""
+        read = self._read()
+        return None if isinstance(read, FieldRefused) else read
 
     def spoken(self, deployment: Deployment) -> WireFormat | None:
-        if self.wire.name in deployment.speaks:
-            return self.wire
-        return None if self.translated is None else _translatable_to(deployment)
+        if self._wire.name in deployment.speaks:
+            return self._wire
+        if self._wire.half is None or self.translated() is None:
+            return None
+        return _translatable_to(deployment)
 
     def body_for(self, deployment: Deployment, cap: int | None) -> Mapping[str, Any]:
-        facts, translated, upstream = self.facts, self.translated, self.spoken(deployment)
-        if translated is not None and upstream is not None and upstream is not self.wire:
-            most = cap or facts.client_max_tokens or self.model.output_tokens_max or OUTPUT_TOKENS_ASSUMED
-            write = half_of(upstream).write_request
-            return write(translated, deployment.upstream_model, most, deployment.cap_field)
-        return self.wire.requests.outgoing(
-            self.body,
+        facts, upstream = self._facts, self.spoken(deployment)
+        if upstream is not None and upstream is not self._wire and (request := self.translated()) is not None:
+            most = cap or facts.client_max_tokens or self._model.output_tokens_max or OUTPUT_TOKENS_ASSUMED
+            return half_of(upstream).write_request(request, deployment.upstream_model, most, deployment.cap_field)
+        return self._wire.requests.outgoing(
+            self._body,
             facts,
             model=deployment.upstream_model,
             cap=cap,
@@ -184,32 +195,39 @@ class _Sending(NamedTuple):
             ask_usage=deployment.ask_usage,
         )
 
+    def _read(self) -> NeutralRequest | FieldRefused:
+        """The request in the neutral form, tried on each deployment that would be sent it so."""
+        if self._translated is None:
+            try:
+                self._translated = self._tried()
+            except FieldRefused as error:
+                self._translated = error
+        return self._translated
 
-def speakable(wire: WireFormat, deployment: Deployment) -> bool:
+    def _tried(self) -> NeutralRequest:
+        request = half_of(self._wire).read_request(self._body)
+        for deployment in self._model.deployments:
+            upstream = None if self._wire.name in deployment.speaks else _translatable_to(deployment)
+            if upstream is not None:
+                half_of(upstream).write_request(request, self._model.alias, 1, deployment.cap_field)
+        return request
+
+
+def speakable(wire: WireFormat, deployment: Deployment, *, translatable: bool) -> bool:
     """Whether a request in this format can go there, as it is or translated."""
-    return wire.name in deployment.speaks or (wire.half is not None and _translatable_to(deployment) is not None)
+    if wire.name in deployment.speaks:
+        return True
+    return translatable and wire.half is not None and _translatable_to(deployment) is not None
 
 
 def _translatable_to(deployment: Deployment) -> WireFormat | None:
     return next((FORMATS[name] for name in deployment.speaks if FORMATS[name].half is not None), None)
 
 
-def _translated(wire: WireFormat, body: Mapping[str, Any], model: Model) -> NeutralRequest | None:
-    """The request for deployments that speak another format, None if it is for none of them. Raises Refused where it
-    cannot be translated and no deployment takes it as it is."""
-    foreign = [deployment for deployment in model.deployments if wire.name not in deployment.speaks]
-    if not foreign or wire.half is None:
-        return None
-    try:
-        request = wire.half.read_request(body)
-        for deployment in foreign:
-            if (upstream := _translatable_to(deployment)) is not None:
-                half_of(upstream).write_request(request, model.alias, 1, deployment.cap_field)
-    except FieldRefused as error:
-        if len(foreign) == len(model.deployments):
-            raise Refused(field_denial(error)) from error
-        return None
-    return request
+def _counts_alike(model: Model) -> bool:
+    """Whether what one deployment reported as input bounds what another will: their tokenizers are of one family."""
+    deployments = model.deployments
+    return len(deployments) == 1 or len({token_factor(each.upstream_model) for each in deployments}) == 1
 
 
 def _path(wire: WireFormat, query: Mapping[str, str], *, stream: bool) -> str:

@@ -72,3 +72,23 @@ def test_what_no_route_takes_or_the_caller_may_not_use_keeps_its_model(gateway, 
         raw = client.chat.completions.with_raw_response.create(**{**ask(scripted(), model="dear"), **fields})
     assert upstream.log()[0].json["model"] == model
     assert ("x-comptroller-routed" in raw.headers) is (model == "mock-cheap")
+
+
+def test_a_limit_that_sends_a_routed_call_on_keeps_the_model_that_was_asked_for(start, clean_upstream):
+    gateway = start(
+        models={
+            "dear": {"provider": "mock", "model": "mock-dear", "price": DEAR},
+            "cheap": {"provider": "mock", "model": "mock-cheap", "price": PRICE},
+            "spare": {"provider": "mock", "model": "mock-spare", "price": PRICE},
+        },
+        routes=ROUTES[:1],
+        limits=[
+            {"name": "hop", "model": "cheap", "requests": 1, "window": "total", "action": {"route_to": "spare"}},
+        ],
+    )
+    with sdk(gateway) as client:
+        client.chat.completions.create(**ask("hi", model="dear"))
+        raw = client.chat.completions.with_raw_response.create(**ask("hi again", model="dear"))
+    assert [row.json["model"] for row in clean_upstream.log()] == ["mock-cheap", "mock-spare"]
+    held = next(doc for doc in gateway.journal("held") if doc["subject"] == raw.headers["x-comptroller-call"])
+    assert (held["model"], held["routed_from"]) == ("mock-spare", "dear")

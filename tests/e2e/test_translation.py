@@ -23,6 +23,7 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamProcess) -> Iterator[GatewayProcess]:
     both = [{"provider": "claude", "model": "mock-ok"}, {"provider": "gpt", "model": "mock-ok"}]
+    mixed = [{"provider": "gpt", "model": "gpt-4o"}, {"provider": "claude", "model": "claude-opus"}]
     with GatewayProcess(
         tmp_path_factory.mktemp("translation"),
         upstream.base_url,
@@ -31,6 +32,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamProcess) 
             "claude": {"provider": "claude", "model": "mock-ok", "price": PRICE, "max_output_tokens": 4096},
             "gpt": {"provider": "gpt", "model": "mock-ok", "price": PRICE, "max_output_tokens": 4096},
             "both": {"deployments": both, "price": PRICE, "max_output_tokens": 4096},
+            "mixed": {"deployments": mixed, "price": PRICE, "max_output_tokens": 4096},
         },
         providers={
             "claude": {"kind": "anthropic", "base_url": upstream.base_url, "api_key": "${PROVIDER_KEY}"},
@@ -272,3 +274,35 @@ def test_our_own_cut_has_the_form_of_the_clients_format(gateway, upstream):
             list(stream)
     assert cut.value.body["comptroller"]["code"] == "session_stopped"
     assert booked(gateway, raw.headers["x-comptroller-call"])[1] > 0
+
+
+def test_one_idempotency_key_tells_the_formats_apart(gateway, upstream):
+    body = ask(model="both", max_tokens=20)
+    headers = {"Idempotency-Key": "one-body-two-formats"}
+    with sdk(gateway) as client:
+        client.chat.completions.create(**body, extra_headers=headers)
+    with anthropic_sdk(gateway) as claude, pytest.raises(AnthropicError) as refused:
+        claude.messages.create(**body, extra_headers=headers)
+    assert refused.value.status_code == 422
+    assert len(upstream.log()) == 1
+
+
+def test_embeddings_are_not_asked_of_a_model_that_makes_none(gateway, upstream):
+    with sdk(gateway) as client, pytest.raises(APIStatusError, match="'claude' makes no embeddings") as refused:
+        client.embeddings.create(model="claude", input="hello")
+    assert refused.value.status_code == 400
+    assert upstream.log() == []
+
+
+@pytest.mark.parametrize(("model", "tight"), [("both", True), ("mixed", False)])
+def test_rule_2_one_tokenizer_s_count_bounds_no_other_s_prompt(gateway, model, tight):
+    body = ask("word " * 400, model=model, max_tokens=20)
+    held: list[int] = []
+    with sdk(gateway, default_headers={"x-comptroller-session": f"turns-{model}"}) as client:
+        for words in ("", "go on"):
+            body["messages"] = [*body["messages"], *([{"role": "user", "content": words}] if words else [])]
+            raw = client.chat.completions.with_raw_response.create(**body)
+            call = raw.headers["x-comptroller-call"]
+            booked(gateway, call)
+            held += [doc["prompt_tokens"] for doc in gateway.journal("held") if doc["subject"] == call]
+    assert (held[1] < held[0]) is tight
