@@ -25,7 +25,7 @@ from gateway.core.session import (
     SessionState,
     continue_session,
 )
-from gateway.ports import Books, Ids
+from gateway.ports import Books, BooksUnavailable, Ids
 
 SESSIONS_KEPT = 20_000
 ISSUED_KEPT = 20_000
@@ -99,7 +99,7 @@ class SessionRegistry:
         """The session that a call belongs to. Raises Refused (`session_expired`) and BooksUnavailable."""
         address = (key_id, mark.kind, mark.client_id)
         while (asked := self._asked.get(address)) is not None:
-            await asyncio.shield(asked)
+            await asyncio.shield(asked)  # raises what the one who asks was told
         live = self._by_address.get(address)
         if live is None:
             live = await self._stored(address)
@@ -111,13 +111,19 @@ class SessionRegistry:
 
     async def _stored(self, address: Address) -> LiveSession | None:
         """The session as the books have it, None if they have none. They are asked once, however many calls begin a
-        session together."""
+        session together, and if they do not answer nobody asks again: each would wait for a time-out of its own. Only
+        where the one who asks is cancelled does the next one ask."""
         done = self._asked[address] = asyncio.get_running_loop().create_future()
         try:
             stored = await self._books.find_session(*address)
+        except BooksUnavailable as error:
+            done.set_exception(BooksUnavailable(*error.args))
+            done.exception()  # seen: there may be nobody who waits for it
+            raise
         finally:
             del self._asked[address]
-            done.set_result(None)
+            if not done.done():
+                done.set_result(None)
         live = self._by_address.get(address)
         if live is None and stored is not None:
             live = self._by_id.get(stored.id) or self.take_up(LiveSession(stored, written=True))
