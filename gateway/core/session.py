@@ -142,8 +142,8 @@ def mark_of(headers: Mapping[str, str], body: Mapping[str, object]) -> SessionMa
     if codex and headers.get("originator", "").startswith("codex"):
         return SessionMark("codex", _checked(codex), headers.get("thread-id", "")[:ID_LENGTH_MAX])
     turn = headers.get("x-codex-turn-metadata")
-    if turn and (from_turn := _string_in(turn, "session_id")):
-        return SessionMark("codex", _checked(from_turn))
+    if turn and (said := _object_in(turn)) and (from_turn := _text(said, "session_id")):
+        return SessionMark("codex", _checked(from_turn), _text(said, "thread_id")[:ID_LENGTH_MAX])
     opencode = headers.get("x-session-id")
     if opencode:
         root = headers.get("x-parent-session-id") or opencode
@@ -154,14 +154,14 @@ def mark_of(headers: Mapping[str, str], body: Mapping[str, object]) -> SessionMa
 def _mark_in_body(body: Mapping[str, object]) -> SessionMark | None:
     metadata = body.get("metadata")
     if isinstance(metadata, Mapping) and isinstance(user_id := metadata.get("user_id"), str):
-        if found := _string_in(user_id, "session_id"):
+        if found := _text(_object_in(user_id), "session_id"):
             return SessionMark("claude-code", _checked(found))
         _, separator, tail = user_id.rpartition("_session_")
         if separator:
             return SessionMark("claude-code", _checked(tail))
     client = body.get("client_metadata")
-    if isinstance(client, Mapping) and isinstance(found := client.get("session_id"), str) and found:
-        return SessionMark("codex", _checked(found))
+    if isinstance(client, Mapping) and (found := _text(client, "session_id")):
+        return SessionMark("codex", _checked(found), _text(client, "thread_id")[:ID_LENGTH_MAX])
     return None
 
 
@@ -176,13 +176,18 @@ def _cache_key_mark(headers: Mapping[str, str], body: Mapping[str, object]) -> S
     return SessionMark("copilot", _checked(key)) if "x-initiator" in headers else None
 
 
-def _string_in(text: str, name: str) -> str | None:
+def _object_in(text: str) -> Mapping[str, object]:
+    """Empty where the text is no JSON object."""
     try:
-        value = json.loads(text)
+        found = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, str) and found else None
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _text(said: Mapping[str, object], name: str) -> str:
+    found = said.get(name)
+    return found if isinstance(found, str) else ""
 
 
 def _checked(client_id: str) -> str:

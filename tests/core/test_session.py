@@ -74,6 +74,87 @@ def test_rule_13_marks_of_agents_and_without_one_the_keys_own_session(
     assert mark_of(headers, body) == mark
 
 
+CODEX_TURN = {"session_id": UUID, "thread_id": "t1", "turn_id": "u1", "thread_source": "user", "request_kind": "turn"}
+CODEX = {
+    "originator": "codex_exec",
+    "session-id": UUID,
+    "thread-id": "t1",
+    "x-client-request-id": "t1",
+    "x-codex-turn-metadata": json.dumps(CODEX_TURN),
+}
+CODEX_BODY = {"store": False, "prompt_cache_key": UUID, "client_metadata": {"session_id": UUID, "thread_id": "t1"}}
+CLAUDE = {"x-claude-code-session-id": UUID, "user-agent": "claude-cli/2.1.330 (external, sdk-cli)", "x-app": "cli"}
+CLAUDE_BODY = {"metadata": {"user_id": json.dumps({"device_id": "d", "account_uuid": "", "session_id": UUID})}}
+OPENCODE = {"x-session-id": "ses_1", "x-session-affinity": "ses_1"}
+CHAT = {"messages": [{"role": "user", "content": "hello"}]}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "mark"),
+    [
+        pytest.param(CLAUDE, CLAUDE_BODY, SessionMark("claude-code", UUID), id="claude-code"),
+        pytest.param(
+            {**CLAUDE, "x-claude-code-agent-id": "a1b2"},
+            CLAUDE_BODY,
+            SessionMark("claude-code", UUID, "a1b2"),
+            id="claude-code-sub-agent",
+        ),
+        pytest.param(CODEX, CODEX_BODY, SessionMark("codex", UUID, "t1"), id="codex"),
+        pytest.param(
+            {**CODEX, "thread-id": "t2", "x-codex-parent-thread-id": "t1", "x-openai-subagent": "collab_spawn"},
+            CODEX_BODY,
+            SessionMark("codex", UUID, "t2"),
+            id="codex-sub-agent",
+        ),
+        pytest.param(
+            {"x-codex-turn-metadata": json.dumps({**CODEX_TURN, "thread_id": "t2"})},
+            CODEX_BODY,
+            SessionMark("codex", UUID, "t2"),
+            id="codex-turn-metadata-only",
+        ),
+        pytest.param({}, CODEX_BODY, SessionMark("codex", UUID, "t1"), id="codex-body-only"),
+        pytest.param(OPENCODE, {}, SessionMark("opencode", "ses_1", "ses_1"), id="opencode"),
+        pytest.param(
+            {"x-session-id": "ses_2", "x-session-affinity": "ses_2", "x-parent-session-id": "ses_1"},
+            {},
+            SessionMark("opencode", "ses_1", "ses_2"),
+            id="opencode-sub-agent",
+        ),
+        pytest.param(
+            {"x-initiator": "user", "x-interaction-type": "conversation-agent"},
+            {"input": [], "prompt_cache_key": UUID},
+            SessionMark("copilot", UUID),
+            id="copilot-responses",
+        ),
+        pytest.param({"x-initiator": "user"}, CHAT, IMPLICIT, id="copilot-chat"),
+        pytest.param(
+            {"user-agent": "GeminiCLI-tui/0.61.0/gemini-3.5-pro (linux; x64; terminal)"},
+            {"contents": []},
+            IMPLICIT,
+            id="gemini-cli",
+        ),
+        pytest.param(
+            {
+                "x-comptroller-session": "run-1",
+                "user-agent": "GeminiCLI-tui/0.61.0/gemini-3.5-pro (linux; x64; terminal)",
+            },
+            {"contents": []},
+            HEADER,
+            id="gemini-cli-custom-header",
+        ),
+        pytest.param({"user-agent": "QwenCode/0.15.10 (linux; x64)"}, CHAT, IMPLICIT, id="qwen-code"),
+        pytest.param({"x-stainless-lang": "python"}, CHAT, IMPLICIT, id="openai-sdk"),
+        pytest.param(
+            {"x-stainless-lang": "python", "anthropic-version": "2026-10-21"}, CHAT, IMPLICIT, id="anthropic-sdk"
+        ),
+    ],
+)
+def test_what_each_program_sends_leads_to_its_session(
+    headers: dict[str, str], body: dict[str, object], mark: SessionMark
+) -> None:
+    assert mark_of(headers, body) == mark
+
+
 @pytest.mark.parametrize("session", ["", " ", "a b", "a\nb", "é", "x" * (ID_LENGTH_MAX + 1), "cptr_ss_ a"])
 def test_rule_16_a_bad_own_header_is_refused_never_read_as_no_mark(session: str) -> None:
     with pytest.raises(MarkRefused):

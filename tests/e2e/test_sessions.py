@@ -24,6 +24,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamProcess) 
         tmp_path_factory.mktemp("sessions"),
         upstream.base_url,
         keys=[ALICE, BOB, {"name": "agent", "agent": "runaway"}],
+        models=["nano"],
         limits=[{"name": "agent-budget", "each": "session", "key": "agent", "tokens": 5_000}],
         loops={"identical_requests": 5, "identical_tool_calls": 6, "action": "pause"},
     ) as gateway:
@@ -53,6 +54,7 @@ def session_of(gateway: GatewayProcess, key: str = "alice", body: dict[str, Any]
         ("codex", {"session_id": SESSION, "originator": "codex_exec"}, {}),
         ("codex", {"x_codex_turn_metadata": json.dumps({"session_id": SESSION + "t"})}, {}),
         ("opencode", {"x_session_id": "ses_abc"}, {}),
+        ("copilot", {"x_initiator": "user"}, {"prompt_cache_key": "copilot-run"}),
         ("implicit", {}, {}),
     ],
 )
@@ -69,6 +71,18 @@ def test_a_mark_is_one_session_inside_its_key(gateway, kind, headers, body):
 def test_a_sub_agent_of_opencode_is_counted_with_its_parent(gateway):
     root = session_of(gateway, x_session_id="ses_root")
     assert session_of(gateway, x_session_id="ses_child", x_parent_session_id="ses_root") == root
+
+
+def test_two_models_of_one_turn_are_counted_in_one_session(gateway):
+    titled = session_of(gateway, body={"model": "nano"}, x_session_id="ses_titled")
+    assert session_of(gateway, x_session_id="ses_titled") == titled
+    gateway.quiesce()
+    models = gateway.rows(
+        "SELECT t.value AS model FROM calls AS c JOIN attribution_terms AS t ON t.attribution_id = c.attribution_id"
+        " WHERE c.session_id = ? AND c.state = 'settled' AND t.kind = 'model' ORDER BY c.seq",
+        titled,
+    )
+    assert models == [{"model": "nano"}, {"model": "small"}]
 
 
 def test_the_own_header_is_stronger_than_the_marks_of_agents(gateway):

@@ -113,3 +113,18 @@ def test_quota_status_over_mcp_tells_what_its_own_model_calls_spent(gateway, ups
     spent = first.usage["input_tokens"] + first.usage["output_tokens"]
     (session,) = status["sessions"]
     assert [limit["spent"] for limit in session["limits"]] == [spent]
+
+
+def test_its_sub_agent_spends_from_the_session_of_its_run(gateway, upstream, tmp_path):
+    task = {"description": "look", "prompt": "say where you are", "subagent_type": "general-purpose"}
+    upstream.script(text="it is done")
+    upstream.script(tool_calls=[{"name": "Agent", "arguments": task}], times=1)
+    before = len(gateway.settled())
+    ran = claude(gateway, tmp_path, "send somebody", "--allowedTools", "Agent")
+    assert ran.code == 0, ran
+    assert "it is done" in ran.out  # once more where the sub-agent worked in the background
+    rows = main_loop(upstream)
+    assert any("say where you are" in json.dumps(row.json["messages"][0]) for row in rows[1:])
+    calls = gateway.settled()[before:]
+    assert len(calls) == len(rows) >= 3
+    assert len({call["session_id"] for call in calls}) == 1
