@@ -229,6 +229,9 @@ class Provider(Protocol):
     def redact(self, text: str) -> str:
         """The text with this provider's credentials taken out."""
 
+    def credentials(self) -> tuple[int, int]:
+        """How many it has, and how many of them are left alone for now because they were refused."""
+
 
 class Limiter(Protocol):
     """The live counters: check and take are one operation. Raises BooksUnavailable where a counter cannot be loaded."""

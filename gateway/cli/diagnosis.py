@@ -67,8 +67,9 @@ def _all(config: Path | None) -> Iterator[Symptom]:
         yield _damage(books)
     yield _port(loaded.settings.server.host, loaded.settings.server.port)
     yield from _others(loaded)
-    if loaded.settings.capacity.providers:
-        yield from _capacity(ask_running(Target(config), "/status"))
+    status = ask_running(Target(config), "/status")
+    yield from _capacity(status)
+    yield from _health(status)
 
 
 def _versions() -> Iterator[Symptom]:
@@ -179,6 +180,23 @@ def _capacity(status: dict[str, Any] | None) -> Iterator[Symptom]:
                 yield Symptom(
                     what, f"it slows {model['model']} down: {', '.join(found)}", None, "its own limits are reached"
                 )
+
+
+def _health(status: dict[str, Any] | None) -> Iterator[Symptom]:
+    """Which deployments and credentials of a running server are left alone."""
+    for each in [] if status is None else status["deployments"]:
+        if each["state"] != "closed":
+            found = f"failed {each['failures_in_a_row']} times in a row; nothing is sent for {each['opens_in_s']:.0f} s"
+            fix = "look at the provider's status page, and at its address; calls go on by themselves once one succeeds"
+            yield Symptom(f"{each['model']} at {each['provider']}", found, False, fix)
+        elif each["rests_s"]:
+            found = f"asked for a pause of {each['rests_s']:.0f} s more"
+            yield Symptom(f"{each['model']} at {each['provider']}", found, None, "its own limits are reached")
+    for each in [] if status is None else status["providers"]:
+        if each["credentials_resting"]:
+            found = f"{each['credentials_resting']} of {each['credentials']} were refused lately"
+            fix = "check the keys; a new one by the same reference is taken up with a reload"
+            yield Symptom(f"credentials of {each['provider']}", found, None, fix)
 
 
 def _reached(what: str, found: Reach) -> Symptom:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.core.balancing import Balance
 from gateway.core.identity import ABSENT, Directory
 from gateway.core.limit import Limit
 from gateway.core.loop import LoopRules
@@ -23,18 +24,20 @@ IMAGE_TOKENS_ASSUMED = 3_000
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """One concrete model at one provider. `cap_field` is the field that caps output there, `speaks` names the wire
-    formats that it takes."""
+    formats that it takes; `priority` and `weight` as of `gateway.core.balancing`."""
 
     provider: str
     upstream_model: str
     cap_field: str
     ask_usage: bool
     speaks: tuple[str, ...] = ("openai_chat",)
+    priority: int = 0
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A name that clients use. Deployments in the order in which they are tried."""
+    """A name that clients use. Deployments by priority, then as written."""
 
     alias: str
     deployments: tuple[Deployment, ...]
@@ -43,6 +46,7 @@ class Model:
     image_tokens_max: int | None = None
     token_factor: float | None = None
     hidden_reasoning: bool = False
+    balance: Balance = Balance.ORDER
 
 
 @dataclass(frozen=True, slots=True)

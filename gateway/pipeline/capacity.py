@@ -143,8 +143,9 @@ class Lane:
 
 
 class Turn:
-    """One call's way through the lanes of its deployments. `place` = the deployment it was let in for, `tokens` = what
-    the call will probably use, `client_left` = why it was refused."""
+    """One call's way through the lanes of its deployments. `places` = the order in which they are to be tried,
+    `place` = the one it was let in for, `tokens` = what the call will probably use, `client_left` = why it was
+    refused."""
 
     def __init__(
         self,
@@ -153,7 +154,9 @@ class Turn:
         attribution: Attribution,
         headers: Mapping[str, str],
         left: Left | None,
+        places: Sequence[int],
     ) -> None:
+        self.places = places
         self.place = self.tokens = 0
         self.waited_us = 0
         self.client_left = False
@@ -181,7 +184,7 @@ class Turn:
             self._left = None  # whoever forwards the call watches the client from here on
 
     async def _come(self, before_waiting: Callable[[], Awaitable[None]]) -> None:
-        places = range(len(self._deployments))
+        places = self.places
         if any(self._at_once(place) for place in places):
             self._first = self.place
             return
@@ -340,11 +343,12 @@ class Capacity:
         attribution: Attribution,
         headers: Mapping[str, str],
         left: Left | None,
+        order: Callable[[], Sequence[int]],
     ) -> Turn | None:
-        """None = no deployment's provider has a capacity to share."""
+        """None = no deployment's provider has a capacity to share. `order` = the places in the order to try them."""
         if not self._lanes or not any(each.provider in self._lanes for each in deployments):
             return None
-        return Turn(self._lanes, deployments, attribution, headers, left)
+        return Turn(self._lanes, deployments, attribution, headers, left, order())
 
     def figures(self) -> list[CapacityFigures]:
         return [lane.figures() for lane in self._lanes.values()]

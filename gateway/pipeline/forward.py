@@ -5,7 +5,7 @@ they speak of the caller's request; 401 and 403 speak of our credential and do n
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -16,12 +16,17 @@ from gateway.core.catalog import Deployment
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.model_ask import ModelAsk
 from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamTimeout
+from gateway.core.upstream_health import Standing
 from gateway.core.wire.format import MODEL, WireFormat
 from gateway.pipeline.answer import ClientLeft
+from gateway.pipeline.balance import places_of
 from gateway.pipeline.capacity import BUSY
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.reserve import Reserved
 from gateway.ports import UpstreamReply
+
+AGAIN_S = 0.25
+"""Between two attempts to reach anybody: time for a server that restarts."""
 
 _QUOTA_WORDS = frozenset(
     {
@@ -68,47 +73,110 @@ class UpstreamSaidNo(Exception):
         self.format = wire
 
 
+class _Unreached(Refused):
+    """Nobody was reached: the call can be tried once more without being made twice."""
+
+
 async def forward_model(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
     """Raises Refused (`upstream_*`), FlightEnded or UpstreamSaidNo; then nothing was charged. A provider that is asked
     too much is asked again, within the same hold, where the call has a turn and a wait that it can bear may cure it."""
+    turn, again = reserved.turn, plane.health.rules.again
+    places = places_of(plane, ask) if turn is None else ()
+    retry = False
     while True:
         try:
-            return await _try_each(plane, ask, reserved)
+            if turn is not None:
+                places = turn.places[turn.places.index(turn.place) :]
+            return await _try_each(plane, ask, reserved, places, retry=retry)
+        except _Unreached:
+            if not again:
+                raise
+            again -= 1
+            retry = True
+            await asyncio.sleep(AGAIN_S)
         except UpstreamSaidNo as said_no:
-            turn = reserved.turn
             if turn is None or said_no.status not in BUSY or not await turn.again():
                 raise
 
 
-async def _try_each(plane: Plane, ask: ModelAsk, reserved: Reserved) -> Sent:
-    last: Refused | UpstreamSaidNo | None = None
-    turn = reserved.turn
-    first = 0 if turn is None else turn.place
-    for index, deployment in enumerate(ask.model.deployments[first:], first):
+class _Tries:
+    """What came of the attempts so far. `retry` = the next one is not the call's first; `shut` = left alone for now."""
+
+    __slots__ = ("last", "retry", "shut")
+
+    def __init__(self, *, retry: bool) -> None:
+        self.last: Refused | UpstreamSaidNo | None = None
+        self.retry = retry
+        self.shut: list[Standing] = []
+
+    def paid(self, plane: Plane, standing: Standing) -> bool:
+        """Counts the next attempt at a provider. False = its budget for retries has none left."""
+        now_us, retry = plane.health.now_us(), self.retry
+        self.retry = True
+        if retry:
+            return standing.budget.take(plane.health.rules.retry_percent, now_us)
+        standing.budget.called(now_us)
+        return True
+
+
+async def _try_each(plane: Plane, ask: ModelAsk, reserved: Reserved, places: Sequence[int], *, retry: bool) -> Sent:
+    """`retry` = the call was sent before."""
+    tries = _Tries(retry=retry)
+    for index in places:
+        deployment = ask.model.deployments[index]
         wire = ask.spoken(deployment)
         if wire is None:
             continue
-        if not await _covered(plane, reserved, deployment):
+        standing = plane.health.of(deployment)
+        if not await _may_go(plane, reserved, deployment, index, standing, tries):
             continue
-        if turn is not None:
-            try:
-                await turn.at(index)
-            except Refused as refused:
-                last = last or refused
-                continue
-        plane.flights.refuse_ended(reserved.call_id)
+        if not tries.paid(plane, standing):
+            break
         sent_ns = plane.clock.monotonic_ns()
         try:
-            return Sent(index, sent_ns, deployment, await _attempt(plane, ask, deployment, wire, reserved), wire)
+            reply = await _attempt(plane, ask, deployment, wire, reserved, standing)
+            return Sent(index, sent_ns, deployment, reply, wire)
         except UpstreamError as error:
-            last = Refused(upstream_denial(error))
+            tries.last = (_Unreached if _is_unreached(error) else Refused)(upstream_denial(error))
             if getattr(error, "sent", True):
                 break
         except (Refused, UpstreamSaidNo) as refused:
-            last = refused
+            tries.last = refused
             if isinstance(refused, UpstreamSaidNo) and refused.status != 429:
                 break
-    raise last if last is not None else Refused(upstream_denial(UpstreamError("no deployment")))
+    if tries.last is not None:
+        raise tries.last
+    if tries.shut:
+        raise Refused(plane.health.all_open(ask.model, tries.shut))
+    raise Refused(upstream_denial(UpstreamError("no deployment")))
+
+
+async def _may_go(
+    plane: Plane, reserved: Reserved, deployment: Deployment, index: int, standing: Standing, tries: _Tries
+) -> bool:
+    """Whether the call may be sent there: not while it is left alone, not beyond its provider's limits and capacity."""
+    breaker = standing.breaker
+    if breaker.open_until_us is not None and breaker.shut(plane.health.now_us()):
+        tries.shut.append(standing)
+        return False
+    if not await _covered(plane, reserved, deployment):
+        return False
+    if reserved.turn is not None:
+        try:
+            await reserved.turn.at(index)
+        except Refused as refused:
+            tries.last = tries.last or refused
+            return False
+    plane.flights.refuse_ended(reserved.call_id)
+    if breaker.open_until_us is not None and not breaker.admit(plane.health.rules.breaker, plane.health.now_us()):
+        tries.shut.append(standing)
+        return False
+    return True
+
+
+def _is_unreached(error: UpstreamError) -> bool:
+    """Not where connecting took too long: to wait as long once more helps nobody."""
+    return isinstance(error, UpstreamFailed) and not error.sent
 
 
 async def forward_unless_left(
@@ -147,7 +215,23 @@ async def _covered(plane: Plane, reserved: Reserved, deployment: Deployment) -> 
 
 
 async def _attempt(
-    plane: Plane, ask: ModelAsk, deployment: Deployment, wire: WireFormat, reserved: Reserved
+    plane: Plane, ask: ModelAsk, deployment: Deployment, wire: WireFormat, reserved: Reserved, standing: Standing
+) -> UpstreamReply:
+    """The deployment counts as loaded with the call from here to its end, be it that of an answer."""
+    reserved.go_to(standing)
+    try:
+        return await _answered(plane, ask, deployment, wire, reserved, standing)
+    except UpstreamError:
+        plane.health.failed(standing)
+        reserved.come_back()
+        raise
+    except BaseException:
+        reserved.come_back()
+        raise
+
+
+async def _answered(
+    plane: Plane, ask: ModelAsk, deployment: Deployment, wire: WireFormat, reserved: Reserved, standing: Standing
 ) -> UpstreamReply:
     provider = plane.providers[deployment.provider]
     body = orjson.dumps(ask.outgoing(deployment, reserved.size.send_cap))
@@ -158,11 +242,14 @@ async def _attempt(
     if reserved.turn is not None:
         reserved.turn.heard(reply)
     if reply.status < 300:
+        if standing.breaker.open_until_us is not None:
+            plane.health.heard(standing, reply.status, reply.headers)
         return reply
     try:
         content = await reply.read()
     finally:
         await reply.close()
+    plane.health.heard(standing, reply.status, reply.headers)
     text = provider.redact(content.decode("utf-8", "replace"))
     raise _said_no(reply, text, provider.name, wire)
 

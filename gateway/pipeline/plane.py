@@ -11,6 +11,7 @@ from gateway.core.tool_name import ToolNames
 from gateway.pipeline.background import Background
 from gateway.pipeline.capacity import Capacity
 from gateway.pipeline.flights import Flights
+from gateway.pipeline.health import Health
 from gateway.pipeline.keys import KeyRing
 from gateway.pipeline.refusals import RefusalMeter
 from gateway.pipeline.replays import Replays
@@ -36,6 +37,7 @@ class Plane:
     sessions: SessionRegistry
     refusals: RefusalMeter
     capacity: Capacity
+    health: Health
     telemetry: Telemetry
     alerts: Alerts
     clock: Clock

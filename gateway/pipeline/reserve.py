@@ -18,6 +18,7 @@ from gateway.core.limit import METERED_UNITS, Action
 from gateway.core.model_ask import ModelAsk
 from gateway.core.sizing import OutputAsk, Size, least_tokens, money_for, size_output
 from gateway.core.throttling import DELAY_MAX_US
+from gateway.core.upstream_health import Standing
 from gateway.pipeline.authorize import Granted
 from gateway.pipeline.capacity import Turn
 from gateway.pipeline.observed import observed, would_deny
@@ -42,7 +43,8 @@ class BudgetRefused(Refused):
 class Reserved:
     """A held call. `rates` has one entry per deployment, in their order; `prompt_tokens` is the bound that was held.
 
-    `turn` is its turn at a provider whose capacity is shared out; settlement and void give it back."""
+    `turn` is its turn at a provider whose capacity is shared out, `standing` the deployment that it is counted as in
+    flight at; settlement and void give both back."""
 
     call_id: str
     at_us: int
@@ -53,6 +55,17 @@ class Reserved:
     rates: tuple[PricedRates, ...]
     attribution: Attribution
     turn: Turn | None = None
+    standing: Standing | None = None
+
+    def go_to(self, standing: Standing) -> None:
+        self.standing = standing
+        standing.in_flight += 1
+
+    def come_back(self) -> None:
+        """It is in flight nowhere any more; harmless when repeated."""
+        if self.standing is not None:
+            self.standing.in_flight -= 1
+            self.standing = None
 
     def in_line(self) -> bool:
         """Whether it waits for its turn between two attempts: nobody works for the call then."""
@@ -60,6 +73,7 @@ class Reserved:
 
     def leave_turn(self, tokens_used: int | None) -> int:
         """Gives the turn back, if it still has one; how long it waited for turns, in microseconds."""
+        self.come_back()
         if self.turn is None:
             return 0
         self.turn.leave(tokens_used)

@@ -42,6 +42,8 @@ class Settled(NamedTuple):
 def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: Ended, started_ns: int) -> Settled:
     """Books a call. Runs without a suspension point, so no cancellation can come between counters and ledger."""
     usage, priced, attribution = ended.usage, reserved.rates[ended.place], reserved.hold.attribution
+    if reserved.standing is not None:
+        plane.health.ended(reserved.standing, ended.outcome)
     charged = cost(usage, priced.rates, ended.served_tier)
     estimated = usage.estimated or ("price" if priced.stated else None)
     money = charged.total_usd_micros

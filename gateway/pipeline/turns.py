@@ -8,20 +8,20 @@ from gateway.core.denial import Refused
 from gateway.core.estimate import delta_bound
 from gateway.core.model_ask import ModelAsk
 from gateway.pipeline.answer import ClientLeft
+from gateway.pipeline.balance import BYTES_A_TOKEN, OUTPUT_TOKENS_USUAL, places_of
 from gateway.pipeline.capacity import Turn
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.reserve import refuse_what_no_wait_cures
 from gateway.pipeline.sessions import LiveSession, refuse_unless_open
-
-BYTES_A_TOKEN = 4
-OUTPUT_TOKENS_USUAL = 500
 
 
 async def wait_for_turn(
     plane: Plane, live: LiveSession, ask: ModelAsk, attribution: Attribution, arrival: Arrival
 ) -> Turn | None:
     """None = the providers of this model share out no capacity. Raises Refused and ClientLeft; then none is taken."""
-    turn = plane.capacity.turn(ask.model.deployments, attribution, arrival.headers, arrival.left)
+    turn = plane.capacity.turn(
+        ask.model.deployments, attribution, arrival.headers, arrival.left, partial(places_of, plane, ask)
+    )
     if turn is None:
         return None
     turn.tokens = expected_tokens(ask, live)

@@ -96,7 +96,7 @@ def cautions(settings: Settings) -> Iterator[Located]:
         hint = "`openssl rand -hex 32` makes a good one"
         yield ("admin", "token"), Flaw(f"is shorter than {_TOKEN_LENGTH_MIN} characters", hint)
     for name, provider in settings.providers.items():
-        if provider.base_url and provider.api_key is not None and _in_clear(provider.base_url):
+        if provider.base_url and provider.keys != (None,) and _in_clear(provider.base_url):
             yield ("providers", name, "base_url"), Flaw("the key and all prompts travel unencrypted", "use https://")
     for name, server in settings.mcp.servers.items():
         if server.url and server.auth is not None and _in_clear(server.url):

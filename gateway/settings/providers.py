@@ -18,6 +18,7 @@ from gateway.settings.fields import (
     Items,
     Name,
     PicosPerToken,
+    SecretReference,
     Table,
     Words,
     setting,
@@ -66,6 +67,11 @@ class Provider(Section):
         "Credential, by reference. `none` for a local server that asks for none. `bedrock`: a Bedrock API key; without "
         "one, requests are signed.",
     )
+    api_keys: Items[SecretReference] = setting(
+        (),
+        "Several credentials in place of `api_key`, by reference. Calls take turns among them; one that is refused "
+        "(401, 403, 429) is left alone for a while and the call is sent with the next.",
+    )
     region: Words | None = setting(None, "`bedrock`: the AWS region, such as `eu-central-1`.")
     access_key_id: ApiKey = setting(
         None, "`bedrock`: access key that signs, by reference; none: what AWS's own chain of credentials finds."
@@ -95,10 +101,15 @@ class Provider(Section):
             flaws.append(Flaw("is missing", "the AWS region of the account, such as `eu-central-1`", ("region",)))
         if (self.access_key_id is None) is not (self.secret_access_key is None):
             flaws.append(Flaw("goes with `secret_access_key`", "give both or none", ("access_key_id",)))
+        if self.api_keys and "api_key" in self.model_fields_set:
+            flaws.append(Flaw("goes without `api_key`", "put all of them under `api_keys`", ("api_keys",)))
+        revealed = [key.reveal() for key in self.api_keys]
+        if len(set(revealed)) < len(revealed):
+            flaws.append(Flaw("names one credential twice", "remove one", ("api_keys",)))
         if self.kind == "simulated":
-            given = [name for name in ("base_url", "api_key", "headers") if getattr(self, name)]
+            given = [name for name in ("base_url", "api_key", "api_keys", "headers") if getattr(self, name)]
             flaws += [Flaw("a simulated provider has none", "remove it", (name,)) for name in given]
-        elif self.kind in _HOSTED and self.api_key is None and not self._asks_for_none:
+        elif self.kind in _HOSTED and self.api_key is None and not self.api_keys and not self._asks_for_none:
             flaws.append(Flaw("is missing", f"write `${{{self.kind.upper()}_API_KEY}}`", ("api_key",)))
         elif self.kind in ("openai_compatible", "azure_openai"):
             flaws += self._flaws_of_compatible()
@@ -108,13 +119,13 @@ class Provider(Section):
 
     def _flaws_of_compatible(self) -> Iterator[Flaw]:
         if self.kind == "azure_openai":
-            if self.api_key is None:
+            if self.api_key is None and not self.api_keys:
                 yield Flaw("is missing", "write `${AZURE_OPENAI_API_KEY}`", ("api_key",))
             if self.base_url is None or not self.base_url.endswith("/openai/v1"):
                 hint = "the resource's address, such as `https://NAME.openai.azure.com/openai/v1`"
                 yield Flaw("must end with `/openai/v1`", hint, ("base_url",))
             return
-        if "api_key" not in self.model_fields_set and self.preset not in LOCAL:
+        if "api_key" not in self.model_fields_set and not self.api_keys and self.preset not in LOCAL:
             yield Flaw("is missing", "write `${NAME}`, or `none` if the server asks for none", ("api_key",))
         if self.base_url is None and self.preset is None:
             yield Flaw("is missing", "the address of the server, up to `/v1`", ("base_url",))
@@ -123,6 +134,13 @@ class Provider(Section):
     def _asks_for_none(self) -> bool:
         """Whether it is said that the server at this address takes calls without a key."""
         return self.base_url is not None and "api_key" in self.model_fields_set
+
+    @property
+    def keys(self) -> tuple[str | None, ...]:
+        """All credentials, as they are shown to the provider; one None = it is shown none."""
+        if self.api_keys:
+            return tuple(key.reveal() for key in self.api_keys)
+        return (None if self.api_key is None else self.api_key.reveal(),)
 
     @property
     def url(self) -> str | None:
@@ -207,12 +225,23 @@ class PriceBook(Section):
 class Deployment(Section):
     provider: Name = setting(..., "Name of a provider.")
     model: Words | None = setting(None, "The provider's name for the model; none: the client's name.")
+    priority: Annotated[Count, Field(ge=0, le=1000)] = setting(
+        0, "Lower ones are tried first; those of one priority in the way that `balance` says."
+    )
+    weight: Annotated[Count, Field(ge=1, le=1000)] = setting(
+        1, "Its part of the calls (`balance: weight`), or of the calls in flight (`least_loaded`)."
+    )
 
 
 class Model(Section):
     provider: Name | None = setting(None, "Name of the provider that serves it. Or `deployments`.")
     model: Words | None = setting(None, "The provider's name for the model; none: the client's name.")
     deployments: Items[Deployment] = setting((), "Several places that serve it, the first preferred.")
+    balance: Literal["order", "weight", "least_loaded", "cheapest"] = setting(
+        "order",
+        "Which of `deployments` of one priority is tried first: the first one; by turns, as their weights say; the one "
+        "with the fewest calls in flight; the one where the call costs least. The others are fallen back on.",
+    )
     tier: Name | None = setting(None, "Word that limits select by (`model_tier`).")
     price: Prices = setting((), "Price, or a list of dated prices; none: from the price book.")
     max_output_tokens: Tokens | None = setting(None, "Most tokens one answer can have.")

@@ -14,6 +14,7 @@ from gateway.settings.fields import (
     SecretReference,
     TimeZone,
     Words,
+    section,
     setting,
 )
 from gateway.settings.findings import Fault
@@ -36,12 +37,40 @@ class Server(Section):
     )
 
 
+class Breaker(Section):
+    failures: Annotated[Count, Field(ge=0, le=1000)] = setting(
+        5,
+        "Failures in a row (no connection, no answer in time, 5xx, an answer that breaks off) that open it; 0: never.",
+    )
+    pause_s: Seconds = setting("5s", "How long nothing is sent then; then one call tries.", alias="pause")
+    pause_max_s: Seconds = setting("60s", "Each try that fails doubles the pause, up to this.", alias="pause_max")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Breaker":
+        if self.pause_s > self.pause_max_s:
+            raise Fault("is longer than `pause_max`", at=("pause",))
+        return self
+
+
+class Retries(Section):
+    again: Annotated[Count, Field(ge=0, le=3)] = setting(
+        1, "How often a call is tried once more that reached no deployment at all (no connection)."
+    )
+    percent: Annotated[Count, Field(ge=0, le=100)] = setting(
+        20,
+        "Further attempts of calls at a provider, for a hundred calls of the last 10 to 20 s; three are always free. "
+        "0: none at all, also at the next deployment.",
+    )
+
+
 class UpstreamClient(Section):
     client: Literal["http1", "aiohttp", "httpx"] = setting(
         "http1",
         "HTTP client for providers. `http1` is made for forwarding; `aiohttp` is the usual library; `httpx` knows "
         "HTTP/2, SOCKS and corporate proxies and costs most CPU.",
     )
+    breaker: Breaker = section(Breaker, "When a deployment that fails is left alone.")
+    retries: Retries = section(Retries, "How much more providers are asked because they fail.")
 
 
 def _sqlite_url(text: str) -> str:

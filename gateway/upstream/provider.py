@@ -70,3 +70,6 @@ class HttpProvider:
         for secret in self._secrets:
             text = text.replace(secret, REDACTED)
         return text
+
+    def credentials(self) -> tuple[int, int]:
+        return 1, 0

@@ -306,58 +306,6 @@ class Reloaded(Answer):
     findings: list[str]
 
 
-class CapacityShare(Answer):
-    """`guaranteed`: slots that are its own, null where calls in flight are not bounded."""
-
-    share: str
-    weight: int
-    guaranteed: float | None
-    in_flight: int
-    waiting: int
-
-
-class CapacityModel(Answer):
-    """What the provider's own answers allow: `in_flight_max` null = it set no bound lately."""
-
-    model: str
-    in_flight: int
-    in_flight_max: int | None
-    paused_s: float
-
-
-class Capacity(Answer):
-    """A provider whose capacity is shared out, now; the counts are since the start."""
-
-    provider: str
-    concurrent: int | None
-    requests_per_minute: int | None
-    tokens_per_minute: int | None
-    in_flight: int
-    waiting: int
-    shares: list[CapacityShare]
-    models: list[CapacityModel]
-    admitted: int
-    waited: int
-    wait_seconds: float
-    refused: int
-    upstream_refusals: int
-
-
-class Status(Answer):
-    version: str
-    ready: bool
-    started_at: str
-    policy_version: str
-    revision: int
-    config: str | None
-    models: list[str]
-    keys: int
-    sessions_live: int
-    calls_in_flight: int
-    ledger_behind: bool
-    capacity: list[Capacity]
-
-
 class ErrorObject(BaseModel):
     model_config = ConfigDict(extra="allow")
 

@@ -36,6 +36,7 @@ from gateway.web.body import parse_json
 from gateway.web.exchange import Request
 from gateway.web.face import Face, Handler
 from gateway.web.health import require_admin
+from gateway.web.status_answers import Status
 
 M = TypeVar("M", bound=BaseModel)
 ADMIN = ":admin"
@@ -260,7 +261,7 @@ async def reload(face: Face, request: Request) -> Answer:
 
 async def status(face: Face, request: Request) -> Answer:
     query_of(request, asked_for.NoQuery)
-    return answered(answers.Status, face.control.status())
+    return answered(Status, face.control.status())
 
 
 async def body_of(request: Request, model: type[M]) -> M:

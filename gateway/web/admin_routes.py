@@ -17,6 +17,7 @@ from gateway.web.exchange import Request
 from gateway.web.face import Face
 from gateway.web.openapi import Documented, openapi
 from gateway.web.routes import Guard, Route
+from gateway.web.status_answers import Status
 
 
 def _get(
@@ -51,7 +52,7 @@ def _route(method: str, path: str, handler: Any, summary: str) -> Route:
 
 
 DOCUMENTED: Final = (
-    _get("/status", api.status, "What is in force and how the node is", answers.Status),
+    _get("/status", api.status, "What is in force and how the node is", Status),
     _get("/keys", api.list_keys, "All virtual keys, without their secrets", answers.Keys),
     _post("/keys", api.create_key, "Make a key; its secret is shown once", answers.KeyWithSecret, asked.KeyCreate, 201),
     _get("/keys/<key>", api.show_key, "One virtual key", answers.Key),

@@ -6,6 +6,8 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from gateway.core.attribution import OPENER
+from gateway.core.balancing import Balance
+from gateway.core.breaker import BreakerRules
 from gateway.core.catalog import Catalog, Deployment, EstimateRules, Model
 from gateway.core.condition import compile_condition
 from gateway.core.idempotency import ReplayRules
@@ -23,6 +25,7 @@ from gateway.core.loop import Rung as LoopRung
 from gateway.core.routing import Route
 from gateway.core.session import SessionRules
 from gateway.core.upstream import Timeouts
+from gateway.core.upstream_health import HealthRules
 from gateway.core.window import parse
 from gateway.settings.actions import action_parts
 from gateway.settings.limits import Limit as LimitSetting
@@ -84,6 +87,12 @@ def replay_rules(settings: Settings) -> ReplayRules:
     return ReplayRules(int(kept.kept_for_s * 1_000_000), kept.memory_max, kept.reply_max)
 
 
+def health_rules(settings: Settings) -> HealthRules:
+    breaker, retries = settings.upstream.breaker, settings.upstream.retries
+    pauses = round(breaker.pause_s * 1_000_000), round(breaker.pause_max_s * 1_000_000)
+    return HealthRules(BreakerRules(breaker.failures, *pauses), retries.percent, retries.again)
+
+
 def declared_keys(settings: Settings, digest_of: Callable[[str], str], now_us: int) -> list[VirtualKey]:
     """The file's keys. Their id is made from the name, so that a new secret is a rotation of the same key."""
     return [_key(key, digest_of, now_us) for key in settings.keys]
@@ -114,6 +123,7 @@ def _loop_answer(action: str) -> Answer:
 
 def _model(settings: Settings, alias: str, model: ModelSetting) -> Model:
     targets = model.targets(alias)
+    placed = model.deployments or (None,)
     hidden = model.hidden_reasoning
     if hidden is None:
         hidden = any(
@@ -121,24 +131,26 @@ def _model(settings: Settings, alias: str, model: ModelSetting) -> Model:
             and not name.startswith(_SHOWS_ALL)
             for provider, name in targets
         )
-    deployments = tuple(
+    deployments = [
         Deployment(
             provider,
             name,
             settings.providers[provider].output_cap_field,
             settings.providers[provider].include_usage,
             settings.providers[provider].speaks,
+            *(() if place is None else (place.priority, place.weight)),
         )
-        for provider, name in targets
-    )
+        for (provider, name), place in zip(targets, placed, strict=True)
+    ]
     return Model(
         alias=alias,
-        deployments=deployments,
+        deployments=tuple(sorted(deployments, key=lambda each: each.priority)),
         tier=model.tier or ABSENT,
         output_tokens_max=model.max_output_tokens,
         image_tokens_max=model.image_tokens_max,
         token_factor=None if model.token_factor is None else float(model.token_factor),
         hidden_reasoning=hidden,
+        balance=Balance(model.balance),
     )
 
 

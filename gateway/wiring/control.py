@@ -56,6 +56,8 @@ def control_of(node: Node, keeper: Housekeeper) -> Control:
             "calls_in_flight": plane.sessions.in_flight,
             "ledger_behind": node.books.behind,
             "capacity": [capacity_object(each) for each in plane.capacity.figures()],
+            "deployments": [figures._asdict() for figures in plane.health.figures()],
+            "providers": [figures._asdict() for figures in plane.health.provider_figures(plane.providers)],
         }
 
     return Control(

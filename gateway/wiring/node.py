@@ -25,6 +25,7 @@ from gateway.management.requests import RequestDesk
 from gateway.pipeline.authorize import principal_attributes
 from gateway.pipeline.background import Background
 from gateway.pipeline.capacity import Capacity
+from gateway.pipeline.health import Health
 from gateway.pipeline.keys import KeyRing
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.refusals import RefusalMeter
@@ -38,6 +39,7 @@ from gateway.settings import Loaded
 from gateway.settings.root import Settings
 from gateway.storage.books import SqliteBooks
 from gateway.telemetry.capacity import CapacityMetrics
+from gateway.telemetry.health import HealthMetrics
 from gateway.telemetry.log import BufferedLines, configure
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
@@ -46,7 +48,7 @@ from gateway.tokenizer.encodings import O200K
 from gateway.tokenizer.encodings import load as load_encoding
 from gateway.wiring.alerting import Alerting, channels_of
 from gateway.wiring.capacity import capacity_rules
-from gateway.wiring.catalog import OWN_NAME, catalog_of, declared_keys, key_limits, replay_rules
+from gateway.wiring.catalog import OWN_NAME, catalog_of, declared_keys, health_rules, key_limits, replay_rules
 from gateway.wiring.governance import PlaneGovernance
 from gateway.wiring.mcp import front_of
 from gateway.wiring.prices import DeploymentPrices
@@ -193,6 +195,7 @@ async def _node_on(
         sessions=SessionRegistry(books, ids),
         refusals=RefusalMeter(books.post),
         capacity=Capacity(clock),
+        health=Health(clock, health_rules(settings)),
         telemetry=Observer(lines, metrics),
         alerts=alerting.desk,
         clock=clock,
@@ -210,6 +213,9 @@ async def _node_on(
     )
     plane.capacity.configure(capacity_rules(settings))
     metrics.registry.register(CapacityMetrics(plane.capacity.figures))
+    metrics.registry.register(
+        HealthMetrics(plane.health.figures, lambda: plane.health.provider_figures(plane.providers))
+    )
     requests = RequestDesk(plane, books.reports, lambda: key_limits(plane.keys.all()))
     governance = PlaneGovernance(plane, books.reports, requests, partial(secret_digest, books.install_key))
     return Node(
@@ -303,6 +309,7 @@ async def swap(node: Node, loaded: Loaded, policy: PolicyEngine, channels: list[
     plane.policy = node.policy = policy
     plane.policy_zone = ZoneInfo(settings.policy.timezone)
     plane.capacity.configure(capacity_rules(settings))
+    plane.health.configure(health_rules(settings), catalog.models.values())
     plane.replays.rules = replay_rules(settings)
     node.loaded = loaded
     if settings.admin.token is not None:

@@ -5,7 +5,9 @@ from gateway.settings import Loaded, Secret, Settings, SettingsError
 from gateway.settings.providers import Provider as ProviderSetting
 from gateway.upstream.provider import HttpProvider, credential_of
 from gateway.upstream.simulated import SimulatedUpstream
+from gateway.upstream.spread import SpreadProvider
 from gateway.wiring.http_client import bedrock_kind, new_client
+from gateway.wiring.system import SystemClock
 
 
 def refuse_missing_parts(loaded: Loaded) -> None:
@@ -38,8 +40,9 @@ def _provider(settings: Settings, name: str, provider: ProviderSetting, upstream
     url = provider.url or "http://simulated.invalid/v1"
     reply_max = settings.sizes.reply_max
     if not _signs(provider):
-        credential = credential_of(provider.kind, _revealed(provider.api_key))
-        return HttpProvider(name, url, credential, headers, upstream, reply_max)
+        shown = [credential_of(provider.kind, key) for key in provider.keys]
+        each = [HttpProvider(name, url, credential, headers, upstream, reply_max) for credential in shown]
+        return each[0] if len(each) == 1 else SpreadProvider(each, SystemClock())
     signing = bedrock_kind()
     assert signing is not None, "what is not installed was refused before"
     access, secret = _revealed(provider.access_key_id), _revealed(provider.secret_access_key)
@@ -48,7 +51,7 @@ def _provider(settings: Settings, name: str, provider: ProviderSetting, upstream
 
 
 def _signs(provider: ProviderSetting) -> bool:
-    return provider.kind == "bedrock" and provider.api_key is None
+    return provider.kind == "bedrock" and provider.keys == (None,)
 
 
 def _revealed(secret: Secret | None) -> str | None:

@@ -204,7 +204,7 @@ def test_faults_of_keys(text: str, expected: list[str]) -> None:
         ("limits: [{name: a, tokens: 1, window: day, teem: x}]", "did you mean `team`?"),
         ("models: {m: {deployments: [{provder: x}]}}", "did you mean `provider`?"),
         ("loops: {cycles: 4}", "did you mean `cycle`?"),
-        ("upstream: {x: 1}", "known here: client"),
+        ("upstream: {x: 1}", "known here: breaker, client, retries"),
         ("policy: {timezone: Europe/Berln}", "did you mean `Europe/Berlin`?"),
     ],
 )

@@ -47,8 +47,22 @@ def test_azure_speaks_openais_formats_with_a_header_of_its_own() -> None:
             "must end with",
         ),
         (f"{{kind: azure_openai, base_url: '{AZURE}'}}", "api_key: is missing"),
+        (
+            "{kind: openai, api_key: '${OPENAI_API_KEY}', api_keys: ['${OPENAI_API_KEY}']}",
+            "api_keys: goes without `api_key`",
+        ),
+        ("{kind: openai, api_keys: ['${OPENAI_API_KEY}', '${OPENAI_API_KEY}']}", "names one credential twice"),
+        ("{kind: openai, api_keys: [sk-in-the-file]}", "a secret must not stand in the configuration"),
+        ("{kind: simulated, api_keys: ['${OPENAI_API_KEY}']}", "a simulated provider has none"),
     ],
 )
 def test_what_a_provider_lacks_is_told(text: str, said: str) -> None:
     found = faults(written(text))
     assert any(said in fault for fault in found), found
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "gemini"])
+def test_several_credentials_stand_in_for_one(kind: str) -> None:
+    found = provider(f"{{kind: {kind}, api_keys: ['${{OPENAI_API_KEY}}']}}")
+    assert found.keys == (ENVIRONMENT["OPENAI_API_KEY"],)
+    assert ENVIRONMENT["OPENAI_API_KEY"] not in repr(found)
