@@ -12,7 +12,7 @@ import orjson
 
 from gateway.core.attribution import Attribution
 from gateway.core.call import Arrival, Caller
-from gateway.core.catalog import Model
+from gateway.core.catalog import Deployment, Model
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.ledger import Outcome
 from gateway.core.model_ask import ModelAsk
@@ -90,7 +90,7 @@ async def _answer(
     ask, live = passing.ask, flight.live
     sent = await _forward(plane, flight, ask, reserved, arrival)
     headers = governed_headers(plane, reserved.hold, live.id, warnings, ask.format.rates)
-    _say_governed(headers, ask, reserved)
+    _say_governed(headers, ask, reserved, ask.model.deployments[0] if isinstance(sent, Whole) else sent.deployment)
     if passing.route:
         headers["x-comptroller-routed"] = f"route={passing.route};from={passing.routed_from};to={passing.model.alias}"
     if passing.granted.stripped:
@@ -260,10 +260,9 @@ async def _estimate(plane: Plane, ask: ModelAsk, reserved: Reserved, text: str, 
     return Usage(prompt, 0, 0, output, 0, estimated=reason)
 
 
-def _say_governed(headers: dict[str, str], ask: ModelAsk, reserved: Reserved) -> None:
+def _say_governed(headers: dict[str, str], ask: ModelAsk, reserved: Reserved, deployment: Deployment) -> None:
     if reserved.turn is not None and reserved.turn.waited_us:
         headers["x-comptroller-waited-ms"] = str(reserved.turn.waited_us // 1000)
     cap = reserved.size.send_cap
     if cap is not None:
-        deployment = ask.model.deployments[0]
         headers["x-comptroller-clamped"] = f"{ask.format.cap_field or deployment.cap_field}={cap}"
