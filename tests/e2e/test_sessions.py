@@ -27,6 +27,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamProcess) 
         models=["nano"],
         limits=[{"name": "agent-budget", "each": "session", "key": "agent", "tokens": 5_000}],
         loops={"identical_requests": 5, "identical_tool_calls": 6, "action": "pause"},
+        upstream={"breaker": {"failures": 0}},  # more failures in a row than it would let through
     ) as gateway:
         yield gateway
 
