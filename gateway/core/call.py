@@ -16,6 +16,7 @@ from gateway.core.decision import CallDecision
 from gateway.core.identity import VirtualKey
 from gateway.core.wire.format import WireFormat
 from gateway.core.wire.formats import OPENAI_CHAT
+from gateway.core.wire.multipart import Form
 
 
 class Kind(StrEnum):
@@ -23,6 +24,10 @@ class Kind(StrEnum):
 
     CHAT = "chat"
     EMBEDDINGS = "embeddings"
+    IMAGES = "images"
+    SPEECH = "speech"
+    TRANSCRIPTION = "transcription"
+    MODERATION = "moderation"
     TOOL = "tool"
 
 
@@ -49,7 +54,8 @@ class Caller:
 
 class Arrival(NamedTuple):
     """What the edge saw: headers in lower case, the parsed body, its size, when it came, in which wire format. `left`
-    returns when the client is gone, where the edge can tell."""
+    returns when the client is gone, where the edge can tell; `form` is the body as it came
+    where it is one, and `body` then its fields, with the digest of each file."""
 
     headers: Mapping[str, str]
     body: Mapping[str, object]
@@ -61,3 +67,5 @@ class Arrival(NamedTuple):
     query: Mapping[str, str] = MappingProxyType({})
     left: Callable[[], Awaitable[object]] | None = None
     format: WireFormat = OPENAI_CHAT
+    form: Form | None = None
+    kind: Kind = Kind.CHAT

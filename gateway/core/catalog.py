@@ -7,7 +7,8 @@ from gateway.core.balancing import Balance
 from gateway.core.identity import ABSENT, Directory
 from gateway.core.limit import Limit
 from gateway.core.loop import LoopRules
-from gateway.core.money import PICOS_PER_MICRO
+from gateway.core.media import Media
+from gateway.core.money import PICOS_PER_MICRO, picos_to_micros_up
 from gateway.core.pricing import Rates, bound
 from gateway.core.routing import Route
 from gateway.core.session import SessionRules
@@ -72,6 +73,19 @@ class PricedRates:
             return known.output_picos
         schedules = self.rates.schedules(service_tiers)
         return max(at.output_picos for schedule in schedules for at in schedule.within(prompt_tokens))
+
+    def media_bound(self, media: Media, prompt_tokens: int) -> int:
+        """The most that images and sound can cost beside what `prompt_bound` says, in micro-USD."""
+        usual = self.rates.standard.usual
+        dearer = self.rates.media.bound(media) + self.rates.media.dearer_input(media, usual.input_picos)
+        if media.sound_in:
+            dearer += picos_to_micros_up(prompt_tokens * max(0, usual.audio_input_picos - usual.input_picos))
+        return dearer
+
+    def media_output_picos(self, media: Media) -> int:
+        """The rate of an output token that is sound or an image; 0 where the call has none."""
+        sound = self.rates.standard.usual.audio_output_picos if media.sound_out else 0
+        return max(sound, (self.rates.media.image_output_picos or 0) if media.images else 0)
 
     def _known(self, service_tiers: frozenset[str] | None) -> "Dearest":
         found = self._dearest.get(service_tiers)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from gateway.core.call import Kind
 from gateway.core.catalog import Deployment, Model
 from gateway.core.estimate import Prompt, Turn
+from gateway.core.media import NO_MEDIA, Media
 from gateway.core.wire.format import WireFormat
 from gateway.core.wire.neutral import NeutralRequest
 
@@ -18,7 +19,7 @@ class ModelAsk(NamedTuple):
     `tools` maps canonical names to the client's words; `continues` is the session's turn that this one goes on from;
     `service_tiers` are those the call may be billed by (None = any); `sliceable` = the meter sees every billed token;
     `path` may hold MODEL for the deployment's name; `headers` are the client's that go along; `thinking_tokens` = what
-    a cap must leave room for.
+    a cap must leave room for; `media` the most that it uses of other units; `free` = no provider bills it.
     """
 
     kind: Kind
@@ -28,7 +29,7 @@ class ModelAsk(NamedTuple):
     headers: tuple[tuple[str, str], ...]
     prompt: Prompt
     texts: Callable[[], Sequence[str]]
-    outgoing: Callable[[Deployment, int | None], Mapping[str, Any]]
+    outgoing: Callable[[Deployment, int | None], Mapping[str, Any] | bytes]
     spoken: Callable[[Deployment], WireFormat | None]
     translated: Callable[[], NeutralRequest | None]
     stream: bool
@@ -43,3 +44,5 @@ class ModelAsk(NamedTuple):
     service_tiers: frozenset[str] | None
     uncounted: tuple[str, ...]
     request_digest: bytes
+    media: Media = NO_MEDIA
+    free: bool = False

@@ -7,6 +7,7 @@ more. Input beyond a long-context threshold reprices the whole call. A bound is 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from gateway.core.media import NO_MEDIA, NO_MEDIA_RATES, Media, MediaRates
 from gateway.core.money import PICOS_PER_MICRO, picos_to_micros
 from gateway.core.usage import Usage
 from gateway.core.value import value
@@ -87,6 +88,7 @@ class Rates:
     service_tiers: tuple[ServiceTier, ...] = ()
     request_fee_usd_micros: int = 0
     source: str = ""
+    media: MediaRates = NO_MEDIA_RATES
 
     def __post_init__(self) -> None:
         if self.request_fee_usd_micros < 0:
@@ -138,6 +140,7 @@ def flat_rates(
     audio_output_picos: int | None = None,
     request_fee_usd_micros: int = 0,
     source: str = "",
+    media: MediaRates = NO_MEDIA_RATES,
 ) -> Rates:
     """Rates without tiers, as an operator writes them; what is left out costs what plain input or output costs."""
     usual = TokenRates(
@@ -149,13 +152,16 @@ def flat_rates(
         audio_output_picos=output_picos if audio_output_picos is None else audio_output_picos,
         cache_write_long_picos=cache_write_long_picos,
     )
-    return Rates(Schedule(usual), request_fee_usd_micros=request_fee_usd_micros, source=source)
+    return Rates(Schedule(usual), request_fee_usd_micros=request_fee_usd_micros, source=source, media=media)
 
 
-def cost(usage: Usage, rates: Rates, service_tier: str | None = None) -> Cost:
-    """What this usage costs. `service_tier` is what the reply says it was served by. Reasoning is priced as output."""
+def cost(usage: Usage, rates: Rates, service_tier: str | None = None, media: Media = NO_MEDIA) -> Cost:
+    """What this usage costs. `service_tier` is what the reply says it was served by. Reasoning is priced as output, the
+    output of a call for images as images."""
     at = rates.schedule(service_tier).at(usage.input_tokens)
-    apart = usage.cached_input_tokens + usage.cache_write_tokens + usage.audio_input_tokens
+    pictures, of_images = _pictures(usage, rates, media)
+    output_picos = at.output_picos if of_images is None else of_images
+    apart = pictures + usage.cached_input_tokens + usage.cache_write_tokens + usage.audio_input_tokens
     long = 0 if at.cache_write_long_picos is None else usage.cache_write_long_tokens
     metered = (
         ("input", usage.input_tokens - apart, at.input_picos),
@@ -163,16 +169,26 @@ def cost(usage: Usage, rates: Rates, service_tier: str | None = None) -> Cost:
         ("cache_write", usage.cache_write_tokens - long, at.cache_write_picos),
         ("cache_write_1h", long, at.cache_write_long_picos or 0),
         ("audio_input", usage.audio_input_tokens, at.audio_input_picos),
-        ("output", usage.output_tokens - usage.audio_output_tokens, at.output_picos),
+        ("image_input", pictures, rates.media.image_input_picos or 0),
+        ("output", usage.output_tokens - usage.audio_output_tokens, output_picos),
         ("audio_output", usage.audio_output_tokens, at.audio_output_picos),
     )
     lines = [
         CostLine(meter, tokens, picos, picos_to_micros(tokens * picos)) for meter, tokens, picos in metered if tokens
     ]
+    lines += [CostLine(*line) for line in rates.media.lines(media)]
     if rates.request_fee_usd_micros:
         fee = rates.request_fee_usd_micros
         lines.append(CostLine("request", 1, fee * PICOS_PER_MICRO, fee))
     return Cost(tuple(lines))
+
+
+def _pictures(usage: Usage, rates: Rates, media: Media) -> tuple[int, int | None]:
+    """Input tokens that have the rate of images, and the rate of output tokens where those are images."""
+    priced = rates.media
+    apart = usage.cached_input_tokens + usage.cache_write_tokens + usage.audio_input_tokens
+    pictures = 0 if priced.image_input_picos is None else min(media.image_tokens, usage.input_tokens - apart)
+    return pictures, priced.image_output_picos if media.images else None
 
 
 def bound(

@@ -16,7 +16,7 @@ from gateway.core.idempotency import HEADER
 from gateway.core.session import MarkRefused, mark_of
 from gateway.core.wire.facts import RequestFacts
 from gateway.core.wire.formats import FORMATS
-from gateway.core.wire.openai_embeddings import EmbeddingsFacts
+from gateway.core.wire.task import TaskFacts
 from gateway.pipeline.answer import Answer, ClientLeft
 from gateway.pipeline.authorize import (
     authorize_model,
@@ -36,11 +36,11 @@ from gateway.pipeline.loops import UPSTREAM_FAULTS, is_impatient, judge_model_ca
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.read_request import (
     canonical_tools,
-    embeddings_ask,
-    embeddings_facts,
     model_ask,
     request_facts,
     speakable,
+    task_ask,
+    task_facts,
 )
 from gateway.pipeline.reroute import Reroute, reroute
 from gateway.pipeline.reserve import Reserved, books_unavailable, reserve_model
@@ -56,6 +56,7 @@ ATTRIBUTIONS_KEPT = 256
 
 async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind) -> Answer:
     """A governed call. Raises Refused with the denial to answer with, once it is written down."""
+    arrival = arrival._replace(kind=kind)
     asked = str(arrival.body.get("model"))
     trail = Trail(plane.ids.new("call"), kind.value, caller, headers=arrival.headers, body=arrival.body, asked=asked)
     await refuse_at_the_door(plane, trail)
@@ -72,7 +73,7 @@ async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind)
 
 
 async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trail: Trail) -> Answer:
-    facts = request_facts(arrival) if kind is Kind.CHAT else embeddings_facts(arrival.body)
+    facts = request_facts(arrival) if kind is Kind.CHAT else task_facts(arrival)
     model = model_named(plane, caller, facts.model)
     trail.stream = isinstance(facts, RequestFacts) and facts.stream
     trail.attribution = attribution_of(plane, caller, arrival, model)
@@ -108,7 +109,7 @@ async def _admit_routed(
     caller: Caller,
     arrival: Arrival,
     live: LiveSession,
-    facts: RequestFacts | EmbeddingsFacts,
+    facts: RequestFacts | TaskFacts,
     model: Model,
 ) -> Passing:
     """As `_admit`, at the model that a route leads to where one takes this call."""
@@ -134,7 +135,7 @@ async def _admit(
     caller: Caller,
     arrival: Arrival,
     live: LiveSession,
-    facts: RequestFacts | EmbeddingsFacts,
+    facts: RequestFacts | TaskFacts,
     model: Model,
 ) -> Passing:
     """Authorizes a call to this model and makes it ready. Raises Refused."""
@@ -150,7 +151,7 @@ async def _admit(
     if isinstance(facts, RequestFacts):
         ask = model_ask(plane, arrival, facts, model, granted.stripped, live.turns)
     else:
-        ask = embeddings_ask(plane, arrival, facts, model)
+        ask = task_ask(plane, arrival, facts, model)
     return Passing(model, attribution, granted, ask, is_impatient(live, arrival, plane.clock.now_us()))
 
 
@@ -159,7 +160,7 @@ async def _reserve(
     caller: Caller,
     arrival: Arrival,
     live: LiveSession,
-    facts: RequestFacts | EmbeddingsFacts,
+    facts: RequestFacts | TaskFacts,
     passing: Passing,
     trail: Trail,
 ) -> tuple[Passing, Reserved, list[str]]:
@@ -183,7 +184,7 @@ async def _reserve(
         return ready, await hold(ready, passing.routed_from or passing.model.alias)
 
     try:
-        if passing.ask.produces_output:
+        if isinstance(facts, RequestFacts):
             seen = sighting_of(plane, passing.ask, arrival.body)
             warnings = await judge_model_call(plane, live, seen, passing.attribution, impatient=passing.impatient)
         return passing, await hold(passing, passing.routed_from), warnings
@@ -193,19 +194,21 @@ async def _reserve(
         return passing, reserved, [*warnings, f"{hop.why}; answered by model {passing.model.alias}"]
 
 
-def _for_model(facts: RequestFacts | EmbeddingsFacts, model: Model) -> RequestFacts | EmbeddingsFacts:
+def _for_model(facts: RequestFacts | TaskFacts, model: Model) -> RequestFacts | TaskFacts:
     """The same request to another model, whose tokens are counted otherwise."""
     return facts._replace(model=model.alias) if isinstance(facts, RequestFacts) else replace(facts, model=model.alias)
 
 
-def _refuse_unless_spoken(model: Model, arrival: Arrival, facts: RequestFacts | EmbeddingsFacts) -> None:
+def _refuse_unless_spoken(model: Model, arrival: Arrival, facts: RequestFacts | TaskFacts) -> None:
     wire = arrival.format
     translatable = isinstance(facts, RequestFacts)
     if not any(speakable(wire, deployment, translatable=translatable) for deployment in model.deployments):
-        if not translatable:
+        if not translatable and wire.task is None:
             text = f"Model '{model.alias}' makes no embeddings here."
             raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="model"))
-        served = ", ".join(sorted({FORMATS[name].title for each in model.deployments for name in each.speaks}))
+        spoken = {name for each in model.deployments for name in each.speaks}
+        formats = [FORMATS[name] for name in spoken]
+        served = ", ".join(sorted(each.title for each in formats if each.task is None or wire.task is not None))
         text = f"Model '{model.alias}' is not served in the {wire.title} format; it is in {served}."
         raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="model"))
 
@@ -256,7 +259,7 @@ async def _context(
     arrival: Arrival,
     live: LiveSession,
     attribution: Attribution,
-    facts: RequestFacts | EmbeddingsFacts,
+    facts: RequestFacts | TaskFacts,
 ) -> PolicyContext:
     """What conditions may look at; limit values are those before the hold (rule 21)."""
     now_us = plane.clock.now_us()

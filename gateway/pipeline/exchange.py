@@ -15,6 +15,7 @@ from gateway.core.call import Arrival, Caller
 from gateway.core.catalog import Deployment, Model
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.ledger import Outcome
+from gateway.core.media import Media
 from gateway.core.model_ask import ModelAsk
 from gateway.core.money import format_usd
 from gateway.core.reply_headers import passable_headers
@@ -36,6 +37,7 @@ from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.settle import Ended, settle_model, void_model
 from gateway.pipeline.translate import translated_refusal, translated_reply
 
+_JSON: Final = "application/json"
 _UNBUFFERED: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -185,14 +187,11 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
     headers: dict[str, str],
 ) -> Whole:
     """A reply that comes whole. What the upstream already worked for is booked even if the reply is useless."""
-    reply: Mapping[str, Any] = {}
     outcome, denial, body = Outcome.CUT_BY_UPSTREAM, None, b""
-    usage: Usage | None = None
-    bad, replies = False, sent.format.replies
+    replies, read = sent.format.replies, _Read({}, None, False, "", ask.media)
     try:
         body = await sent.reply.read()
-        reply = _parsed(body)
-        usage, bad = replies.usage(reply)
+        read = _read(ask, reserved, sent, body)
         outcome = Outcome.OK
         if ask.stream:
             text = "The provider does not stream; send the request without `stream`."
@@ -205,11 +204,10 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
             await sent.reply.close()
         else:
             await plane.background.shielded(sent.reply.close())
+        usage = read.usage
         if usage is None:
-            reason = "usage_invalid" if bad else "no_usage" if outcome is Outcome.OK else outcome.value
-            usage = await plane.background.shielded(
-                _estimate(plane, ask, reserved, sent.format.replies.text(reply), reason)
-            )
+            reason = "usage_invalid" if read.bad else "no_usage" if outcome is Outcome.OK else outcome.value
+            usage = await plane.background.shielded(_estimate(plane, ask, reserved, read.text, reason))
         first_us = (plane.clock.monotonic_ns() - sent.sent_ns) // 1000
         stopped = flight.denial is not None and outcome is Outcome.OK
         if stopped:
@@ -221,19 +219,48 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
             200 if denial is None else 502,
             first_us,
             None,
-            replies.tier(reply),
+            replies.tier(read.reply),
             ask.kind.value,
             stream=ask.stream,
             denial=flight.denial if stopped else None,
+            media=read.media,
         )
         settled = settle_model(plane, flight.live, reserved, ended, arrival.at_ns)
-        calls = replies.calls(reply)
-        remember_reply(plane, caller.key_id, flight.live, ask, usage, calls, outcome, replies.text(reply))
+        calls = replies.calls(read.reply)
+        remember_reply(plane, caller.key_id, flight.live, ask, usage, calls, outcome, read.text)
     if denial is not None:
         raise Refused(denial)
     headers["x-comptroller-cost-usd"] = format_usd(settled.posted.usd_micros)
-    headers["content-type"] = "application/json"
-    return Whole(200, headers, _for_client(ask, sent, reply, body))
+    headers["content-type"] = _JSON if sent.format.task is None else sent.reply.headers.get("content-type", _JSON)
+    return Whole(200, headers, _for_client(ask, sent, read.reply, body))
+
+
+class _Read(NamedTuple):
+    """What a whole reply says: `usage` None = to be estimated, `bad` = it reports what cannot be true."""
+
+    reply: Mapping[str, Any]
+    usage: Usage | None
+    bad: bool
+    text: str
+    media: Media
+
+
+def _read(ask: ModelAsk, reserved: Reserved, sent: Sent, body: bytes) -> _Read:
+    """Raises UpstreamInvalid."""
+    task, replies = sent.format.task, sent.format.replies
+    if task is None:
+        reply = _parsed(body)
+        usage, bad = replies.usage(reply)
+        return _Read(reply, usage, bad, replies.text(reply), ask.media)
+    try:
+        result = task.reply(body, sent.reply.headers.get("content-type", ""), ask.media)
+    except ValueError:
+        raise UpstreamInvalid("the reply is not what was asked for") from None
+    usage, media = result.usage, result.media
+    if not result.bad and reserved.rates[sent.place].rates.media.covers(ask.media):
+        # A model that is billed by a unit is not billed by tokens.
+        usage = Usage(0, 0, 0, 0, 0, estimated="no_usage" if media is None else None)
+    return _Read({}, usage, result.bad, result.text, ask.media if media is None else media)
 
 
 def _for_client(ask: ModelAsk, sent: Sent, reply: Mapping[str, Any], body: bytes) -> bytes:
@@ -257,7 +284,12 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
 async def _estimate(plane: Plane, ask: ModelAsk, reserved: Reserved, text: str, reason: str) -> Usage:
     prompt = min(reserved.prompt_tokens, await counted_prompt(plane, ask))
     output = math.ceil(await plane.tokens.count([text]) * widest_factor(ask)) if text else 0
-    return Usage(prompt, 0, 0, output, 0, estimated=reason)
+    if ask.media.images or ask.media.sound_out:
+        # Nothing of it is text; what was held for it is the stated estimate.
+        output = reserved.size.output_tokens
+    sound_in = min(prompt, ask.prompt.weight.constants) if ask.media.sound_in else 0
+    sound_out = output if ask.media.sound_out else 0
+    return Usage(prompt, 0, 0, output, 0, sound_in, sound_out, estimated=reason)
 
 
 def _say_governed(headers: dict[str, str], ask: ModelAsk, reserved: Reserved, deployment: Deployment) -> None:

@@ -234,7 +234,8 @@ async def _answered(
     plane: Plane, ask: ModelAsk, deployment: Deployment, wire: WireFormat, reserved: Reserved, standing: Standing
 ) -> UpstreamReply:
     provider = plane.providers[deployment.provider]
-    body = orjson.dumps(ask.outgoing(deployment, reserved.size.send_cap))
+    made = ask.outgoing(deployment, reserved.size.send_cap)
+    body = made if isinstance(made, bytes) else orjson.dumps(made)
     native = wire is ask.format
     at = ask.path if native else wire.path_for(stream=ask.stream)
     path = at.replace(MODEL, quote(deployment.upstream_model, safe="")) if MODEL in at else at

@@ -16,7 +16,8 @@ from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, FieldRefused, RequestFa
 from gateway.core.wire.format import WireFormat
 from gateway.core.wire.formats import FORMATS
 from gateway.core.wire.neutral import NeutralRequest
-from gateway.core.wire.openai_embeddings import EmbeddingsFacts, read_embeddings
+from gateway.core.wire.openai_embeddings import read_embeddings
+from gateway.core.wire.task import TaskFacts
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.translate import half_of
 
@@ -28,9 +29,10 @@ def request_facts(arrival: Arrival) -> RequestFacts:
         raise Refused(field_denial(error)) from error
 
 
-def embeddings_facts(body: Mapping[str, Any]) -> EmbeddingsFacts:
+def task_facts(arrival: Arrival) -> TaskFacts:
+    task = arrival.format.task
     try:
-        return read_embeddings(body)
+        return read_embeddings(arrival.body) if task is None else task.read(arrival.body, arrival.form)
     except FieldRefused as error:
         raise Refused(field_denial(error)) from error
 
@@ -105,38 +107,50 @@ def model_ask(
     )
 
 
-def embeddings_ask(plane: Plane, arrival: Arrival, facts: EmbeddingsFacts, model: Model) -> ModelAsk:
-    body = arrival.body
-    at_most = arrival.body_bytes if facts.texts else facts.ready_tokens
-    weight = Weight(at_most, at_most, 0 if facts.texts else facts.ready_tokens)
-    packed = orjson.dumps(body.get("input"))
+def task_ask(plane: Plane, arrival: Arrival, facts: TaskFacts, model: Model) -> ModelAsk:
+    body, wire, form = arrival.body, arrival.format, arrival.form
+    task = wire.task
+    written = arrival.body_bytes if form is None else sum([len(text.encode()) for text in facts.texts])
+    at_most = (written if facts.texts else 0) + facts.ready_tokens
+    packed = orjson.dumps(body if task is not None else body.get("input"))
 
-    def make(deployment: Deployment, _cap: int | None) -> Mapping[str, Any]:
-        return {**body, "model": deployment.upstream_model}
+    def make(deployment: Deployment, _cap: int | None) -> Mapping[str, Any] | bytes:
+        name = deployment.upstream_model
+        if form is not None:
+            return form.with_model(name)
+        return {**body, "model": name} if task is None else task.outgoing(body, name)
 
     return ModelAsk(
-        kind=Kind.EMBEDDINGS,
+        kind=arrival.kind,
         model=model,
-        format=arrival.format,
-        path="/embeddings",
-        headers=(),
-        prompt=Prompt(digest(facts.model.encode()), packed, digest(packed), facts.inputs, weight),
+        format=wire,
+        path="/embeddings" if task is None else wire.path,
+        headers=() if form is None else (("content-type", form.content_type),),
+        prompt=Prompt(
+            digest(facts.model.encode()),
+            packed,
+            digest(packed),
+            facts.inputs,
+            Weight(at_most, at_most, facts.ready_tokens),
+        ),
         texts=lambda: facts.texts,
         outgoing=make,
-        spoken=lambda deployment: arrival.format if arrival.format.name in deployment.speaks else None,
+        spoken=lambda deployment: wire if wire.name in deployment.speaks else None,
         translated=lambda: None,
         stream=False,
         include_usage=False,
         choices=1,
-        client_max_tokens=None,
-        produces_output=False,
+        client_max_tokens=facts.output_tokens,
+        produces_output=facts.output_tokens > 0,
         sliceable=False,
-        thinking_tokens=0,
+        thinking_tokens=facts.output_tokens,
         tools={},
         continues=None,
         service_tiers=frozenset(),
         uncounted=(),
         request_digest=digest(packed + plane.digest_key),
+        media=facts.media,
+        free=facts.free,
     )
 
 

@@ -25,7 +25,7 @@ def remember_reply(  # noqa: PLR0917 - the whole of what a finished call leaves
 ) -> None:
     """A model call of this session ended. `text` is all that the model said, empty where that was not kept."""
     live.used_model(ask.model.alias)
-    if usage.estimated is None and ask.produces_output:
+    if usage.estimated is None and ask.produces_output and ask.format.task is None:
         live.turns.remember(ask.prompt, usage.input_tokens, usage.output_tokens)
     if outcome is not Outcome.OK:
         if outcome is Outcome.CUT_BY_UPSTREAM and ask.stream:

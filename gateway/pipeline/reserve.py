@@ -5,6 +5,7 @@ whose room is held by others waits a moment; nothing has left for the upstream b
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.core.attribution import Attribution
 from gateway.core.budget import Ask, Shortfall, only_waiting, refusal, slowed_down
@@ -16,6 +17,7 @@ from gateway.core.idempotency import KeyUsed
 from gateway.core.ledger import Amounts, CallVoided, Entry, HoldPlaced, SessionChanged
 from gateway.core.limit import METERED_UNITS, Action
 from gateway.core.model_ask import ModelAsk
+from gateway.core.pricing import flat_rates
 from gateway.core.sizing import OutputAsk, Size, least_tokens, money_for, size_output
 from gateway.core.throttling import DELAY_MAX_US
 from gateway.core.upstream_health import Standing
@@ -29,6 +31,8 @@ from gateway.pipeline.throttle import throttle
 from gateway.ports import BooksUnavailable
 
 WAITS_S = 2.0
+FREE: Final = PricedRates(flat_rates(0, 0, source="free"))
+"""Of calls that no provider bills."""
 
 
 class BudgetRefused(Refused):
@@ -171,6 +175,8 @@ def books_unavailable() -> Denial:
 
 
 def _rates(plane: Plane, ask: ModelAsk) -> tuple[PricedRates, ...]:
+    if ask.free:
+        return tuple(FREE for _ in ask.model.deployments)
     now_us = plane.clock.now_us()
     found = [plane.prices.rates_for(ask.model.alias, d, now_us) for d in ask.model.deployments]
     known = tuple([r for r in found if r is not None])
@@ -294,7 +300,7 @@ def _output_ask(
 ) -> OutputAsk:
     model, rules = ask.model, plane.catalog.estimates
     declared = model.output_tokens_max or OUTPUT_TOKENS_ASSUMED
-    if not ask.produces_output:
+    if not ask.produces_output or all(r.rates.media.covers(ask.media) for r in rates):
         cap = 0
     elif ask.client_max_tokens is None:
         cap = declared
@@ -302,10 +308,14 @@ def _output_ask(
         cap = ask.client_max_tokens if model.output_tokens_max is None else min(ask.client_max_tokens, declared)
     return OutputAsk(
         prompt_tokens=prompt_tokens,
-        prompt_usd_micros=max([r.prompt_bound(prompt_tokens, ask.service_tiers) for r in rates]),
-        output_pico_usd=max([r.output_picos(prompt_tokens, ask.service_tiers) for r in rates]),
+        prompt_usd_micros=max(
+            [r.prompt_bound(prompt_tokens, ask.service_tiers) + r.media_bound(ask.media, prompt_tokens) for r in rates]
+        ),
+        output_pico_usd=max(
+            [max(r.output_picos(prompt_tokens, ask.service_tiers), r.media_output_picos(ask.media)) for r in rates]
+        ),
         cap_tokens=cap,
-        client_max_tokens=ask.client_max_tokens if ask.produces_output else 0,
+        client_max_tokens=ask.client_max_tokens if cap else 0,
         cap_known_upstream=False,
         choices=ask.choices,
         usual_tokens=live.turns.usual_output_tokens,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gateway.core.alerts_of import overrun_alert
 from gateway.core.denial import Denial
 from gateway.core.ledger import Amounts, CallSettled, CallVoided, Outcome
+from gateway.core.media import NO_MEDIA, Media
 from gateway.core.pricing import cost
 from gateway.core.record import CallRecord
 from gateway.core.usage import Usage
@@ -20,7 +21,7 @@ from gateway.pipeline.thresholds import tell_reached
 
 class Ended(NamedTuple):
     """How a forwarded call ended. Durations in microseconds; `served_tier` = the service tier that the reply names;
-    `denial` = with what we ended it ourselves."""
+    `denial` = with what we ended it ourselves; `media` = what was used of other units."""
 
     outcome: Outcome
     usage: Usage
@@ -32,6 +33,7 @@ class Ended(NamedTuple):
     kind: str
     stream: bool
     denial: Denial | None = None
+    media: Media = NO_MEDIA
 
 
 class Settled(NamedTuple):
@@ -44,7 +46,7 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
     usage, priced, attribution = ended.usage, reserved.rates[ended.place], reserved.hold.attribution
     if reserved.standing is not None:
         plane.health.ended(reserved.standing, ended.outcome)
-    charged = cost(usage, priced.rates, ended.served_tier)
+    charged = cost(usage, priced.rates, ended.served_tier, ended.media)
     estimated = usage.estimated or ("price" if priced.stated else None)
     money = charged.total_usd_micros
     posted = Amounts(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, money, requests=1)

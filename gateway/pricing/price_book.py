@@ -14,7 +14,8 @@ from importlib.metadata import version
 from genai_prices import data_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices, TimeOfDateConstraint
 
-from gateway.core.money import MICROS_PER_USD, PICOS_PER_TOKEN_PER_USD_PER_MTOK
+from gateway.core.media import MediaRates
+from gateway.core.money import MICROS_PER_USD, PICOS_PER_MICRO, PICOS_PER_TOKEN_PER_USD_PER_MTOK
 from gateway.core.pricing import LongContext, Rates, Schedule, ServiceTier, TokenRates
 
 ENTRIES_MAX = 4096
@@ -30,6 +31,8 @@ _LIST_IDS: Mapping[str, str] = {
     "bedrock": "aws",
 }
 # How the list names the choices of a request that change its rates; batch processing is another API.
+_SECONDS_PER_HOUR = 3600
+_FREE = Schedule(TokenRates(0, 0, 0, 0, 0, 0))
 _TIER_CONTEXTS = ("service_tier", "speed")
 
 
@@ -142,13 +145,26 @@ def _rates(model: ModelInfo, at: datetime, *, own: bool, source: str) -> Rates |
         tuple(ServiceTier(name, schedule) for name, schedule in tiers.items() if schedule and schedule != standard),
         request_fee_usd_micros=_fee_micros(price),
         source=source,
+        media=_media(price),
+    )
+
+
+def _media(price: ModelPrice) -> MediaRates:
+    """Sound is listed by the hour, where input and output have names of their own the dearer counts."""
+    hours = [each for each in (price.audio_hours, price.input_audio_hours) if each is not None]
+    characters = price.input_mchars
+    return MediaRates(
+        second_picos=max([_picos(each, 0) for each in hours]) * PICOS_PER_MICRO // _SECONDS_PER_HOUR if hours else None,
+        character_picos=None if characters is None else _picos(characters, 0),
+        image_input_picos=None if price.input_image_mtok is None else _picos(price.input_image_mtok, 0),
+        image_output_picos=None if price.output_image_mtok is None else _picos(price.output_image_mtok, 0),
     )
 
 
 def _schedule(price: ModelPrice) -> Schedule | None:
-    """None for what is not priced by the token: by the second, the page, the character, or not at all."""
+    """None for what is not priced by the token nor by a unit of `gateway.core.media`."""
     if price.input_mtok is None:
-        return None
+        return _FREE if _media(price).by_unit else None
     thresholds = sorted({tier.start for value in vars(price).values() for tier in getattr(value, "tiers", ())})
     return Schedule(
         _token_rates(price, 0), tuple(LongContext(above, _token_rates(price, above + 1)) for above in thresholds)

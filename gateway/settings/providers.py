@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from gateway.core.wire.formats import GEMINI_BATCH_EMBED, GEMINI_EMBED, OPENAI_TASKS
 from gateway.settings.fields import (
     ApiKey,
     Count,
@@ -20,6 +21,7 @@ from gateway.settings.fields import (
     PicosPerToken,
     SecretReference,
     Table,
+    UsdMicros,
     Words,
     setting,
 )
@@ -35,10 +37,11 @@ _BEDROCK_URL = "https://bedrock-runtime.{}.amazonaws.com"
 _SPEAKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "anthropic": ("anthropic_messages",),
-        "gemini": ("gemini",),
+        "gemini": ("gemini", GEMINI_EMBED.name, GEMINI_BATCH_EMBED.name),
         "bedrock": ("bedrock_converse", "bedrock_invoke"),
     }
 )
+_TASKS = tuple(wire.name for wire in OPENAI_TASKS)
 _OF_AWS = ("region", "access_key_id", "secret_access_key", "session_token")
 Tokens = Annotated[Count, Field(ge=1)]
 
@@ -155,7 +158,7 @@ class Provider(Section):
         if self.kind not in ("openai", "azure_openai", "openai_compatible"):
             return _SPEAKS.get(self.kind, ("openai_chat",))
         responses = self.kind != "openai_compatible" if self.responses is None else self.responses
-        return ("openai_chat", "openai_completions", *(("openai_responses",) if responses else ()))
+        return ("openai_chat", "openai_completions", *(("openai_responses",) if responses else ()), *_TASKS)
 
     @property
     def output_cap_field(self) -> str:
@@ -176,6 +179,30 @@ class Rates(Section):
     )
     cache_write_1h_picos_per_token: PicosPerToken | None = setting(
         None, "The same where it is kept for an hour; none: as other writes.", alias="cache_write_1h_usd_per_mtok"
+    )
+    image_usd_micros: UsdMicros | None = setting(
+        None, "USD per image that is made; none: images are billed by tokens.", alias="image_usd"
+    )
+    image_kinds_usd_micros: Table[UsdMicros] = setting(
+        {}, "The same for a quality, a size or both: `hd`, `1024x1792`, `hd/1024x1792`.", alias="image_usd_by"
+    )
+    image_input_picos_per_token: PicosPerToken | None = setting(
+        None, "USD per million input tokens of images; none: as input.", alias="image_input_usd_per_mtok"
+    )
+    image_output_picos_per_token: PicosPerToken | None = setting(
+        None, "USD per million output tokens of images; none: as output.", alias="image_output_usd_per_mtok"
+    )
+    audio_input_picos_per_token: PicosPerToken | None = setting(
+        None, "USD per million input tokens of sound; none: as input.", alias="audio_input_usd_per_mtok"
+    )
+    audio_output_picos_per_token: PicosPerToken | None = setting(
+        None, "USD per million output tokens of sound; none: as output.", alias="audio_output_usd_per_mtok"
+    )
+    audio_usd_micros_per_minute: UsdMicros | None = setting(
+        None, "USD per minute of sound that is transcribed; none: by tokens.", alias="audio_usd_per_minute"
+    )
+    picos_per_character: PicosPerToken | None = setting(
+        None, "USD per million characters that are spoken; none: by tokens.", alias="characters_usd_per_million"
     )
 
 

@@ -7,6 +7,7 @@ from gateway.ports import Upstream, UpstreamReply
 
 REDACTED = "[credential]"
 ANTHROPIC_VERSION = "anthropic-version"
+CONTENT_TYPE = "content-type"
 _ANTHROPIC_VERSION_ASSUMED = "2023-06-01"
 _SECRET_LENGTH_MIN = 6
 
@@ -37,11 +38,11 @@ class HttpProvider:
     ) -> None:
         self.name = name
         self._base_url = base_url.rstrip("/")
-        own = {"content-type": "application/json", "user-agent": "comptroller"}
+        own = {CONTENT_TYPE: "application/json", "user-agent": "comptroller"}
         own |= credential
         own.update((header.lower(), value) for header, value in headers.items())
         self._headers = tuple(own.items())
-        self._fixed = frozenset(own) - {ANTHROPIC_VERSION}
+        self._fixed = frozenset(own) - {ANTHROPIC_VERSION, CONTENT_TYPE}
         shown = [value.removeprefix("Bearer ") for name, value in credential.items() if name != ANTHROPIC_VERSION]
         self._secrets = tuple(s for s in (*shown, *headers.values()) if len(s) >= _SECRET_LENGTH_MIN)
         self._upstream = upstream

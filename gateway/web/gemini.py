@@ -5,11 +5,13 @@ last colon parts them. `model` and `stream` are written into the body, where eve
 """
 
 from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 
 from gateway.core.call import Arrival, Caller, Kind
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.sse import SseDecoder
-from gateway.core.wire.formats import GEMINI
+from gateway.core.wire.format import WireFormat
+from gateway.core.wire.formats import GEMINI, GEMINI_BATCH_EMBED, GEMINI_EMBED
 from gateway.pipeline.answer import Answer, Streamed
 from gateway.pipeline.chat import model_call
 from gateway.pipeline.count import count_prompt
@@ -20,17 +22,25 @@ from gateway.web.openai import arrival_of, as_json, identified, model, models, u
 _PREFIX = "models/"
 _STREAM = "streamGenerateContent"
 _JSON = "application/json"
+_EMBEDDING: Mapping[str, WireFormat] = MappingProxyType(
+    {"embedContent": GEMINI_EMBED, "batchEmbedContents": GEMINI_BATCH_EMBED}
+)
 
 
 async def generate(face: Face, request: Request) -> Answer:
     """POST /v1beta/models/{model}:{action}, of which `countTokens` is free and unthrottled."""
     name, _, action = request.parameters["call"].rpartition(":")
-    if not name or action not in ("generateContent", _STREAM, "countTokens"):
+    embedding = _EMBEDDING.get(action)
+    if not name or (embedding is None and action not in ("generateContent", _STREAM, "countTokens")):
         return await unknown(face, request)
     caller = identified(face, request)
+    if embedding is not None:
+        return await model_call(
+            face.plane, caller, await _arrival(face, request, caller, name, embedding), Kind.EMBEDDINGS
+        )
     if action == "countTokens":
         return as_json({"totalTokens": await _counted(face, request, caller, name)})
-    arrival = await _arrival(face, request, caller, name, stream=action == _STREAM)
+    arrival = await _arrival(face, request, caller, name, GEMINI, stream=action == _STREAM)
     answer = await model_call(face.plane, caller, arrival, Kind.CHAT)
     if isinstance(answer, Streamed) and request.query().get("alt") != "sse":
         return Streamed(answer.status, {**answer.headers, "content-type": _JSON}, _as_array(answer), answer.close)
@@ -47,8 +57,10 @@ async def gemini_model(face: Face, request: Request) -> Answer:
     return await model(face, request)
 
 
-async def _arrival(face: Face, request: Request, caller: Caller, name: str, *, stream: bool) -> Arrival:
-    arrival = await arrival_of(face, request, caller, GEMINI)
+async def _arrival(
+    face: Face, request: Request, caller: Caller, name: str, wire: WireFormat, *, stream: bool = False
+) -> Arrival:
+    arrival = await arrival_of(face, request, caller, wire)
     return arrival._replace(body=_asking(arrival.body, name, stream=stream))
 
 

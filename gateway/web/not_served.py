@@ -1,7 +1,7 @@
 """Why a path of the OpenAI API is not served: each by its name, so that nobody has to guess. None is ever forwarded.
 
 What the provider would keep (files, stored responses, conversations) is not this caller's alone under the one
-credential that all share; what has no honest price before it runs (images, audio, batches) cannot be held for.
+credential that all share; what has no honest price before it runs (videos, realtime audio, batches) cannot be held for.
 """
 
 import re
@@ -14,9 +14,12 @@ _REASONS: Final = (
     ("/responses/compact", "Conversations are not compacted here; an agent that is told so asks a model to do it."),
     ("/responses", "Responses are not kept here: {kept}. Send the whole conversation in `input`."),
     ("/conversations", "Conversations are not kept here: {kept}. Send the whole conversation in `input`."),
-    ("/images", "Images are not served here: {priced}."),
+    ("/images", "This is not served here; of images, generations, edits and variations are, by POST below `/v1`."),
     ("/videos", "Videos are not served here: {priced}."),
-    ("/audio", "Speech and transcription are not served here: {priced}."),
+    (
+        "/audio",
+        "This is not served here; of audio, speech, transcriptions and translations are, by POST below `/v1`.",
+    ),
     ("/realtime", "Realtime sessions are not served here: {priced}."),
     ("/files", "Files are not served here: {kept}. Send their content with the request."),
     ("/uploads", "Uploads are not served here: {kept}. Send their content with the request."),

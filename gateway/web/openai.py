@@ -105,14 +105,14 @@ async def arrival_of(face: Face, request: Request, caller: Caller, wire: WireFor
         at_us=request.at_us,
         at_ns=request.at_ns,
         tags=tags_of(request.headers),
-        end_user=_end_user(caller, body),
+        end_user=end_user(caller, body),
         query=request.query(),
         left=request.left,
         format=wire,
     )
 
 
-def _end_user(caller: Caller, body: dict[str, object]) -> str:
+def end_user(caller: Caller, body: dict[str, object]) -> str:
     """Who an app's call is for: attribution and `each: end_user` limits only, and only if its key may say so."""
     named = body.get("safety_identifier") or body.get("user")
     if not caller.key.may_assert_user or not isinstance(named, str):

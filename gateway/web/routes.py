@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gateway.web import azure
+from gateway.web import azure, media
 from gateway.web.anthropic import count_tokens, messages, vertex
 from gateway.web.bedrock import bedrock, inference_profiles
 from gateway.web.face import Handler
@@ -45,6 +45,13 @@ OPENAI_ROUTES = tuple(
         Route("POST", f"{prefix}/embeddings", Guard.KEY, embeddings, "OpenAI embeddings", fast=True),
         Route("GET", f"{prefix}/models", Guard.KEY, models, "The models that this key may use"),
         Route("GET", f"{prefix}/models/<path:model>", Guard.KEY, model, "One model that this key may use"),
+        Route("POST", f"{prefix}/images/generations", Guard.KEY, media.images, "OpenAI images"),
+        Route("POST", f"{prefix}/images/edits", Guard.KEY, media.image_edits, "OpenAI image edits, a form"),
+        Route("POST", f"{prefix}/images/variations", Guard.KEY, media.image_variations, "OpenAI image variations"),
+        Route("POST", f"{prefix}/audio/speech", Guard.KEY, media.speech, "OpenAI speech"),
+        Route("POST", f"{prefix}/audio/transcriptions", Guard.KEY, media.transcriptions, "Transcriptions, a form"),
+        Route("POST", f"{prefix}/audio/translations", Guard.KEY, media.translations, "Translations of sound, a form"),
+        Route("POST", f"{prefix}/moderations", Guard.KEY, media.moderations, "OpenAI moderations, free"),
     )
 )
 """Below the usual prefix, that of Azure's newer API, and none: some editors leave it out."""

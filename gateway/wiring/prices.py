@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from gateway.core.catalog import Deployment, PricedRates
+from gateway.core.media import MediaRates
+from gateway.core.money import PICOS_PER_MICRO
 from gateway.core.pricing import Rates, flat_rates
 from gateway.pricing.price_book import PriceBook, PriceOverride
 from gateway.settings.providers import Price
@@ -12,6 +14,7 @@ from gateway.settings.providers import Rates as RatesSetting
 from gateway.settings.root import Settings
 
 _SECOND_US = 1_000_000
+_SECONDS_A_MINUTE = 60
 
 
 class DeploymentPrices:
@@ -64,13 +67,24 @@ def _overrides(name: str, prices: tuple[Price, ...]) -> list[PriceOverride]:
 
 
 def _flat(rates: RatesSetting, source: str) -> Rates:
+    minute = rates.audio_usd_micros_per_minute
     return flat_rates(
         rates.input_picos_per_token,
         rates.output_picos_per_token,
         cached_input_picos=rates.cached_input_picos_per_token,
         cache_write_picos=rates.cache_write_picos_per_token,
         cache_write_long_picos=rates.cache_write_1h_picos_per_token,
+        audio_input_picos=rates.audio_input_picos_per_token,
+        audio_output_picos=rates.audio_output_picos_per_token,
         source=source,
+        media=MediaRates(
+            image_usd_micros=rates.image_usd_micros,
+            image_kinds=tuple(rates.image_kinds_usd_micros.items()),
+            second_picos=None if minute is None else minute * PICOS_PER_MICRO // _SECONDS_A_MINUTE,
+            character_picos=rates.picos_per_character,
+            image_input_picos=rates.image_input_picos_per_token,
+            image_output_picos=rates.image_output_picos_per_token,
+        ),
     )
 
 

@@ -16,7 +16,8 @@ from gateway.core.wire.openai_chat import (
     read_chat,
     without_tools,
 )
-from gateway.core.wire.openai_embeddings import INPUTS_MAX, EmbeddingsFacts, read_embeddings
+from gateway.core.wire.openai_embeddings import INPUTS_MAX, read_embeddings
+from gateway.core.wire.task import TaskFacts
 
 Body = dict[str, Any]
 
@@ -279,13 +280,13 @@ def test_no_message_content_is_an_error_of_ours(value: object) -> None:
 @pytest.mark.parametrize(
     ("given_input", "facts"),
     [
-        ("hello", EmbeddingsFacts("m", ("hello",), 0, 1)),
-        (["a", "b"], EmbeddingsFacts("m", ("a", "b"), 0, 2)),
-        ([1, 2, 3], EmbeddingsFacts("m", (), 3, 1)),
-        ([[1, 2], [3]], EmbeddingsFacts("m", (), 3, 2)),
+        ("hello", TaskFacts("m", ("hello",), 0, 1)),
+        (["a", "b"], TaskFacts("m", ("a", "b"), 0, 2)),
+        ([1, 2, 3], TaskFacts("m", (), 3, 1)),
+        ([[1, 2], [3]], TaskFacts("m", (), 3, 2)),
     ],
 )
-def test_inputs_of_embeddings(given_input: object, facts: EmbeddingsFacts) -> None:
+def test_inputs_of_embeddings(given_input: object, facts: TaskFacts) -> None:
     assert read_embeddings({"model": "m", "input": given_input}) == facts
 
 

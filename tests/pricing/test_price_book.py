@@ -132,9 +132,8 @@ def test_the_host_decides_whose_price_it_is_and_the_kind_where_the_host_is_unkno
         ("simulated", None, "gpt-5-mini"),
         ("openai", None, "a-model-that-does-not-exist"),
         ("openai", None, ""),
-        # Priced by the hour and by the character.
-        ("openai", None, "whisper-1"),
-        ("openai", None, "tts-1"),
+        # Listed without a price.
+        ("openai", None, "moderation"),
     ],
 )
 def test_an_unknown_price_is_none_and_never_zero(kind: str, base_url: str | None, model: str) -> None:

@@ -15,6 +15,7 @@ from gateway.core.wire.facts import RequestFacts
 from gateway.core.wire.metering import Meter
 from gateway.core.wire.neutral import Half
 from gateway.core.wire.rate_headers import openai_rates
+from gateway.core.wire.task import Task
 
 
 class Framed(Protocol):
@@ -121,7 +122,7 @@ class WireFormat:
     """`title` is its name for people, `path` where a provider of this format takes requests, below its base address;
     `stream_path` where it takes those for a stream, if elsewhere; `stream_type` is the content type of streams;
     `cap_field` caps the output, None = which field does depends on the deployment. With a `half` it can be translated
-    to and from other formats that have one.
+    to and from other formats that have one. With a `task` it is no conversation, and only that is asked.
 
     Of a client's headers and query only those that are named here go along, byte for byte.
     """
@@ -142,6 +143,7 @@ class WireFormat:
     stream_type: str = "text/event-stream; charset=utf-8"
     half: Half | None = None
     rates: RateHeaders = openai_rates
+    task: Task | None = None
 
     def path_for(self, *, stream: bool) -> str:
         return self.stream_path if stream and self.stream_path is not None else self.path

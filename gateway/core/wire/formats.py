@@ -1,6 +1,7 @@
 """Every wire format that calls of a model can have, by name."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from gateway.core.wire import (
@@ -14,12 +15,14 @@ from gateway.core.wire import (
     bedrock_request,
     bedrock_trace,
     completions,
+    gemini_embeddings,
     gemini_neutral,
     gemini_prompt,
     gemini_reply,
     gemini_request,
     gemini_trace,
     openai_chat,
+    openai_media,
     openai_neutral,
     openai_prompt,
     openai_reply,
@@ -32,6 +35,7 @@ from gateway.core.wire import (
 )
 from gateway.core.wire.eventstream import EVENT_STREAM, FrameDecoder
 from gateway.core.wire.format import MODEL, Conversation, Replies, Requests, WireFormat
+from gateway.core.wire.task import Task
 
 OPENAI_CHAT = WireFormat(
     name="openai_chat",
@@ -214,5 +218,53 @@ BEDROCK_INVOKE = WireFormat(
     stream_type=EVENT_STREAM,
 )
 
-_ALL = (OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS, ANTHROPIC_MESSAGES, GEMINI, BEDROCK_CONVERSE, BEDROCK_INVOKE)
+
+def _openai(name: str, title: str, path: str, task: Task) -> WireFormat:
+    return replace(OPENAI_CHAT, name=name, title=title, path=path, half=None, task=task)
+
+
+_IMAGES = Task(openai_media.read_images, openai_media.images_reply)
+_TRANSCRIPTION = Task(openai_media.read_transcription, openai_media.transcription_reply)
+OPENAI_IMAGES = _openai("openai_images", "OpenAI images", "/images/generations", _IMAGES)
+OPENAI_IMAGE_EDITS = _openai("openai_image_edits", "OpenAI image edits", "/images/edits", _IMAGES)
+OPENAI_IMAGE_VARIATIONS = _openai("openai_image_variations", "OpenAI image variations", "/images/variations", _IMAGES)
+OPENAI_SPEECH = _openai(
+    "openai_speech", "OpenAI speech", "/audio/speech", Task(openai_media.read_speech, openai_media.speech_reply)
+)
+OPENAI_TRANSCRIPTIONS = _openai(
+    "openai_transcriptions", "OpenAI transcriptions", "/audio/transcriptions", _TRANSCRIPTION
+)
+OPENAI_TRANSLATIONS = _openai("openai_translations", "OpenAI translations", "/audio/translations", _TRANSCRIPTION)
+OPENAI_MODERATIONS = _openai(
+    "openai_moderations",
+    "OpenAI moderations",
+    "/moderations",
+    Task(openai_media.read_moderation, openai_media.free_reply),
+)
+_GEMINI_TASK = Task(gemini_embeddings.read, gemini_embeddings.reply, gemini_embeddings.outgoing)
+GEMINI_EMBED = replace(
+    GEMINI,
+    name="gemini_embed",
+    title="Gemini embedContent",
+    path=f"/v1beta/models/{MODEL}:embedContent",
+    half=None,
+    task=_GEMINI_TASK,
+)
+GEMINI_BATCH_EMBED = replace(
+    GEMINI_EMBED,
+    name="gemini_batch_embed",
+    title="Gemini batchEmbedContents",
+    path=f"/v1beta/models/{MODEL}:batchEmbedContents",
+)
+OPENAI_TASKS = (
+    *(OPENAI_IMAGES, OPENAI_IMAGE_EDITS, OPENAI_IMAGE_VARIATIONS, OPENAI_SPEECH),
+    *(OPENAI_TRANSCRIPTIONS, OPENAI_TRANSLATIONS, OPENAI_MODERATIONS),
+)
+"""What providers of OpenAI's family take as it is; nothing is translated to or from these."""
+
+_ALL = (
+    *OPENAI_TASKS,
+    *(GEMINI_EMBED, GEMINI_BATCH_EMBED),
+    *(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_COMPLETIONS, ANTHROPIC_MESSAGES, GEMINI, BEDROCK_CONVERSE, BEDROCK_INVOKE),
+)
 FORMATS: Mapping[str, WireFormat] = MappingProxyType({each.name: each for each in _ALL})
