@@ -10,6 +10,7 @@ from gateway.core.loop import LoopRules
 from gateway.core.media import Media
 from gateway.core.money import PICOS_PER_MICRO, picos_to_micros_up
 from gateway.core.pricing import Rates, bound
+from gateway.core.response_cache import CacheRules
 from gateway.core.routing import Route
 from gateway.core.session import SessionRules
 from gateway.core.upstream import Timeouts
@@ -48,6 +49,7 @@ class Model:
     token_factor: float | None = None
     hidden_reasoning: bool = False
     balance: Balance = Balance.ORDER
+    cache: CacheRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class EstimateRules:
 class Catalog:
     """Everything that the operator configured for the data plane, swapped whole on reload.
 
-    `tool_prices` holds micro-USD a call by MCP server.
+    `tool_prices` holds micro-USD a call by MCP server; `cache_bytes_max` bounds the kept answers of all models.
     """
 
     models: Mapping[str, Model]
@@ -146,3 +148,9 @@ class Catalog:
     tool_prices: Mapping[str, int]
     revision: int
     routes: tuple[Route, ...] = ()
+    cache_bytes_max: int = 0
+
+    @property
+    def cache_kept_us_max(self) -> int:
+        """How long an answer is kept at most."""
+        return max((model.cache.kept_for_us for model in self.models.values() if model.cache is not None), default=0)

@@ -10,6 +10,9 @@ from gateway.core.media import NO_MEDIA, Media
 from gateway.core.wire.format import WireFormat
 from gateway.core.wire.neutral import NeutralRequest
 
+FREE = "free"
+CACHED = "cache"
+
 
 class ModelAsk(NamedTuple):
     """`texts` gives what a tokenizer would count; `outgoing` makes the body for a deployment and a cap per choice,
@@ -19,7 +22,8 @@ class ModelAsk(NamedTuple):
     `tools` maps canonical names to the client's words; `continues` is the session's turn that this one goes on from;
     `service_tiers` are those the call may be billed by (None = any); `sliceable` = the meter sees every billed token;
     `path` may hold MODEL for the deployment's name; `headers` are the client's that go along; `thinking_tokens` = what
-    a cap must leave room for; `media` the most that it uses of other units; `free` = no provider bills it.
+    a cap must leave room for; `media` the most that it uses of other units; `free` = why
+    no provider bills it.
     """
 
     kind: Kind
@@ -45,4 +49,4 @@ class ModelAsk(NamedTuple):
     uncounted: tuple[str, ...]
     request_digest: bytes
     media: Media = NO_MEDIA
-    free: bool = False
+    free: str = ""

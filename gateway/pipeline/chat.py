@@ -13,6 +13,7 @@ from gateway.core.catalog import Model
 from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.idempotency import HEADER
+from gateway.core.model_ask import CACHED
 from gateway.core.session import MarkRefused, mark_of
 from gateway.core.wire.facts import RequestFacts
 from gateway.core.wire.formats import FORMATS
@@ -44,6 +45,7 @@ from gateway.pipeline.read_request import (
 )
 from gateway.pipeline.reroute import Reroute, reroute
 from gateway.pipeline.reserve import Reserved, books_unavailable, reserve_model
+from gateway.pipeline.response_cache import Lookup, answer_kept, keeping, look_up
 from gateway.pipeline.route import route_of
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.standing import refuse_unless_standing
@@ -85,11 +87,18 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
         refuse_unless_standing(plane, live, caller.key)
         passing = await _admit_routed(plane, caller, arrival, live, facts, model)
         trail.attribution = passing.attribution
+        found = _kept_answer(plane, arrival, facts, passing)
+        if found is not None and found.reply is not None:
+            passing = passing._replace(ask=found.ask)
         try:
             with flight:
                 passing, reserved, warnings = await _reserve(plane, caller, arrival, live, facts, passing, trail)
+            if passing.ask.free == CACHED and found is not None and found.reply is not None:
+                return answer_kept(plane, flight, passing, reserved, found.reply, arrival, warnings)
             flight.phase = Phase.SENT
             answering = exchange(plane, caller, arrival, flight, passing, reserved, warnings)
+            if found is not None and found.alias == passing.model.alias:
+                answering = keeping(plane, found, reserved, answering)
             handed_over = True
             return await (answering if trail.stream else flight.outlived(plane.background, answering, reserved.in_line))
         except (Refused, ClientLeft) as error:
@@ -169,7 +178,8 @@ async def _reserve(
 
     async def hold(ready: Passing, routed_from: str = "") -> Reserved:
         attribution = ready.attribution
-        turn = await wait_for_turn(plane, live, ready.ask, attribution, arrival)
+        sent = ready.ask.free != CACHED
+        turn = await wait_for_turn(plane, live, ready.ask, attribution, arrival) if sent else None
         try:
             return await reserve_model(
                 plane, live, ready.ask, attribution, trail.call_id, ready.granted, turn, routed_from=routed_from
@@ -192,6 +202,13 @@ async def _reserve(
         passing, reserved = await reroute(plane, hop, passing.model, attempt)
         trail.attribution = passing.attribution
         return passing, reserved, [*warnings, f"{hop.why}; answered by model {passing.model.alias}"]
+
+
+def _kept_answer(plane: Plane, arrival: Arrival, facts: RequestFacts | TaskFacts, passing: Passing) -> Lookup | None:
+    if passing.model.cache is None:
+        return None
+    tools = isinstance(facts, RequestFacts) and bool(facts.tools or facts.provider_tools)
+    return look_up(plane, arrival, passing, declares_tools=tools)
 
 
 def _for_model(facts: RequestFacts | TaskFacts, model: Model) -> RequestFacts | TaskFacts:

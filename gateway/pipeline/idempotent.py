@@ -6,7 +6,7 @@ refused with the name of the call, never made again. A call that cost nothing ma
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -23,8 +23,9 @@ from gateway.core.idempotency import (
 )
 from gateway.core.ledger import CallState
 from gateway.pipeline.answer import Answer, Streamed, Whole
+from gateway.pipeline.kept_replies import KeptReply, Recording, nothing_to_close, played
 from gateway.pipeline.plane import Plane
-from gateway.pipeline.replays import Address, Flight, KeptReply, Recording
+from gateway.pipeline.replays import Address, Flight
 
 
 async def once(
@@ -114,7 +115,7 @@ def _replayed(kept: KeptReply, body_digest: str) -> Answer:
     headers = {**kept.headers, REPLAYED: "true"}
     if not kept.stream:
         return Whole(kept.status, headers, b"".join(kept.chunks))
-    return Streamed(kept.status, headers, _chunks(kept.chunks), _nothing_to_close)
+    return Streamed(kept.status, headers, played(kept.chunks), nothing_to_close)
 
 
 def _kept(plane: Plane, flight: Flight, call_id: str, answer: Whole) -> KeptReply:
@@ -127,12 +128,6 @@ def _recorded(plane: Plane, at: Address, flight: Flight, call_id: str, answer: S
     """A stream that is kept if it is read to its end; then its twins get it whole."""
     recording = Recording(plane.replays.rules.reply_bytes_max)
 
-    async def chunks() -> AsyncIterator[bytes]:
-        async for chunk in answer.chunks:
-            recording.take(chunk)
-            yield chunk
-        recording.complete = True
-
     async def close() -> None:
         result = None
         try:
@@ -144,16 +139,7 @@ def _recorded(plane: Plane, at: Address, flight: Flight, call_id: str, answer: S
         finally:
             plane.replays.land(at, flight, result, keep=True)
 
-    return Streamed(answer.status, answer.headers, chunks(), close)
-
-
-async def _chunks(parts: tuple[bytes, ...]) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
-
-
-async def _nothing_to_close() -> None:
-    return
+    return Streamed(answer.status, answer.headers, recording.passing(answer.chunks), close)
 
 
 def _digest(plane: Plane, data: bytes) -> str:

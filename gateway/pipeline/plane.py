@@ -12,6 +12,7 @@ from gateway.pipeline.background import Background
 from gateway.pipeline.capacity import Capacity
 from gateway.pipeline.flights import Flights
 from gateway.pipeline.health import Health
+from gateway.pipeline.kept_replies import KeptReplies
 from gateway.pipeline.keys import KeyRing
 from gateway.pipeline.refusals import RefusalMeter
 from gateway.pipeline.replays import Replays
@@ -55,6 +56,7 @@ class Plane:
     draining: bool = False
     spending: Spending = field(default_factory=Spending)
     flights: Flights = field(default_factory=Flights)
+    responses: KeptReplies[str] = field(default_factory=KeptReplies)
     stops: dict[tuple[str, str], Stop] = field(default_factory=dict)
     tool_forms: dict[str, tuple[str, ...]] = field(default_factory=dict)
 

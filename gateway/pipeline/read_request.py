@@ -10,7 +10,7 @@ from gateway.core.call import Arrival, Kind
 from gateway.core.catalog import IMAGE_TOKENS_ASSUMED, OUTPUT_TOKENS_ASSUMED, Deployment, EstimateRules, Model
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import Prompt, TurnMemory, Weight, digest, token_factor
-from gateway.core.model_ask import ModelAsk
+from gateway.core.model_ask import FREE, ModelAsk
 from gateway.core.tool_name import BUILTIN_PREFIX
 from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, FieldRefused, RequestFacts
 from gateway.core.wire.format import WireFormat
@@ -150,7 +150,7 @@ def task_ask(plane: Plane, arrival: Arrival, facts: TaskFacts, model: Model) -> 
         uncounted=(),
         request_digest=digest(packed + plane.digest_key),
         media=facts.media,
-        free=facts.free,
+        free=FREE if facts.free else "",
     )
 
 

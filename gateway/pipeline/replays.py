@@ -4,33 +4,14 @@ Rule: between looking for a request and taking its place nothing waits, so of an
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.core.denial import Denial
 from gateway.core.idempotency import KeyUsed, ReplayRules
+from gateway.pipeline.kept_replies import KeptReplies, KeptReply
 
-ENTRY_BYTES = 1_024
 Address = tuple[str, str]
 """(id of the virtual key, digest of the Idempotency-Key)"""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptReply:
-    """`chunks` is the body in the parts in which it was sent; None if it was too large to be kept."""
-
-    body_digest: str
-    call_id: str
-    at_us: int
-    status: int
-    headers: Mapping[str, str]
-    chunks: tuple[bytes, ...] | None
-    stream: bool
-
-    @property
-    def bytes(self) -> int:
-        return ENTRY_BYTES + sum(map(len, self.chunks or ()))
 
 
 @dataclass(slots=True)
@@ -49,21 +30,16 @@ class Replays:
     def __init__(self, rules: ReplayRules) -> None:
         self.rules = rules
         self.claims: dict[str, KeyUsed] = {}
-        self._kept: OrderedDict[Address, KeptReply] = OrderedDict()
-        self._bytes = 0
+        self._kept: KeptReplies[Address] = KeptReplies()
         self._flights: dict[Address, Flight] = {}
 
     @property
     def bytes(self) -> int:
         """What is kept, about."""
-        return self._bytes
+        return self._kept.bytes
 
     def kept(self, at: Address, now_us: int) -> KeptReply | None:
-        found = self._kept.get(at)
-        if found is not None and now_us - found.at_us >= self.rules.kept_for_us:
-            self._drop(at)
-            return None
-        return found
+        return self._kept.get(at, now_us - self.rules.kept_for_us)
 
     def flight(self, at: Address) -> Flight | None:
         return self._flights.get(at)
@@ -79,44 +55,8 @@ class Replays:
             return
         self._flights.pop(at, None)
         if keep and isinstance(result, KeptReply):
-            self._keep(at, result)
+            self._kept.keep(at, result, self.rules.bytes_max)
         flight.done.set_result(result)
 
     def sweep(self, now_us: int) -> None:
-        """Lets go of what is too old; the oldest stand first."""
-        while self._kept:
-            at, oldest = next(iter(self._kept.items()))
-            if now_us - oldest.at_us < self.rules.kept_for_us:
-                return
-            self._drop(at)
-
-    def _keep(self, at: Address, reply: KeptReply) -> None:
-        self._drop(at)
-        self._kept[at] = reply
-        self._bytes += reply.bytes
-        while self._bytes > self.rules.bytes_max:
-            self._drop(next(iter(self._kept)))
-
-    def _drop(self, at: Address) -> None:
-        dropped = self._kept.pop(at, None)
-        if dropped is not None:
-            self._bytes -= dropped.bytes
-
-
-class Recording:
-    """The parts of a reply as they pass, up to a bound; then only that there were too many."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self._left = bytes_max
-        self._chunks: list[bytes] | None = []
-        self.complete = False
-
-    def take(self, chunk: bytes) -> None:
-        self._left -= len(chunk)
-        if self._left < 0:
-            self._chunks = None
-        elif self._chunks is not None:
-            self._chunks.append(chunk)
-
-    def chunks(self) -> tuple[bytes, ...] | None:
-        return None if self._chunks is None else tuple(self._chunks)
+        self._kept.sweep(now_us - self.rules.kept_for_us)

@@ -16,7 +16,7 @@ from gateway.core.hold import Binding, Hold
 from gateway.core.idempotency import KeyUsed
 from gateway.core.ledger import Amounts, CallVoided, Entry, HoldPlaced, SessionChanged
 from gateway.core.limit import METERED_UNITS, Action
-from gateway.core.model_ask import ModelAsk
+from gateway.core.model_ask import CACHED, FREE, ModelAsk
 from gateway.core.pricing import flat_rates
 from gateway.core.sizing import OutputAsk, Size, least_tokens, money_for, size_output
 from gateway.core.throttling import DELAY_MAX_US
@@ -31,7 +31,7 @@ from gateway.pipeline.throttle import throttle
 from gateway.ports import BooksUnavailable
 
 WAITS_S = 2.0
-FREE: Final = PricedRates(flat_rates(0, 0, source="free"))
+FREE_RATES: Final = {why: PricedRates(flat_rates(0, 0, source=why)) for why in (FREE, CACHED)}
 """Of calls that no provider bills."""
 
 
@@ -48,7 +48,8 @@ class Reserved:
     """A held call. `rates` has one entry per deployment, in their order; `prompt_tokens` is the bound that was held.
 
     `turn` is its turn at a provider whose capacity is shared out, `standing` the deployment that it is counted as in
-    flight at; settlement and void give both back."""
+    flight at; settlement and void give both back. `usd_micros` and `reported`
+    (it ended well, by the provider's own figures) are told by the settlement."""
 
     call_id: str
     at_us: int
@@ -60,6 +61,8 @@ class Reserved:
     attribution: Attribution
     turn: Turn | None = None
     standing: Standing | None = None
+    usd_micros: int = 0
+    reported: bool = False
 
     def go_to(self, standing: Standing) -> None:
         self.standing = standing
@@ -176,7 +179,7 @@ def books_unavailable() -> Denial:
 
 def _rates(plane: Plane, ask: ModelAsk) -> tuple[PricedRates, ...]:
     if ask.free:
-        return tuple(FREE for _ in ask.model.deployments)
+        return (FREE_RATES[ask.free],) * len(ask.model.deployments)
     now_us = plane.clock.now_us()
     found = [plane.prices.rates_for(ask.model.alias, d, now_us) for d in ask.model.deployments]
     known = tuple([r for r in found if r is not None])

@@ -18,10 +18,13 @@ from gateway.pipeline.reserve import Reserved
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.thresholds import tell_reached
 
+SAVED_METER = "cache_saved_usd_micros"
+
 
 class Ended(NamedTuple):
     """How a forwarded call ended. Durations in microseconds; `served_tier` = the service tier that the reply names;
-    `denial` = with what we ended it ourselves; `media` = what was used of other units."""
+    `denial` = with what we ended it ourselves; `media` = what was used of other units;
+    `saved_usd_micros` = what an answer from the cache would have cost."""
 
     outcome: Outcome
     usage: Usage
@@ -34,6 +37,7 @@ class Ended(NamedTuple):
     stream: bool
     denial: Denial | None = None
     media: Media = NO_MEDIA
+    saved_usd_micros: int = 0
 
 
 class Settled(NamedTuple):
@@ -49,6 +53,10 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
     charged = cost(usage, priced.rates, ended.served_tier, ended.media)
     estimated = usage.estimated or ("price" if priced.stated else None)
     money = charged.total_usd_micros
+    reserved.usd_micros, reserved.reported = money, ended.outcome is Outcome.OK and estimated is None
+    meters = tuple([(line.meter, line.quantity, line.cost_usd_micros) for line in charged.lines])
+    if ended.saved_usd_micros:
+        meters += ((SAVED_METER, ended.saved_usd_micros, 0),)
     posted = Amounts(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, money, requests=1)
     now_us = plane.clock.now_us()
     over = _overrun(plane, reserved, posted, now_us)
@@ -66,7 +74,7 @@ def settle_model(plane: Plane, live: LiveSession, reserved: Reserved, ended: End
             outcome=ended.outcome,
             usage=usage,
             posted=posted,
-            meters=tuple([(line.meter, line.quantity, line.cost_usd_micros) for line in charged.lines]),
+            meters=meters,
             estimated=estimated,
             overrun=over,
             price_source=priced.rates.source,

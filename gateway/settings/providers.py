@@ -19,6 +19,7 @@ from gateway.settings.fields import (
     Items,
     Name,
     PicosPerToken,
+    Seconds,
     SecretReference,
     Table,
     UsdMicros,
@@ -260,6 +261,15 @@ class Deployment(Section):
     )
 
 
+class ModelCache(Section):
+    """Answers that are given again to the same request."""
+
+    kept_for_s: Seconds = setting("10m", "How long an answer is kept, in memory only.", alias="kept_for")
+    shared_by: Literal["key", "user", "team", "everyone"] = setting(
+        "key", "Who is given an answer again that another one of them got. `everyone`: all keys of this gateway."
+    )
+
+
 class Model(Section):
     provider: Name | None = setting(None, "Name of the provider that serves it. Or `deployments`.")
     model: Words | None = setting(None, "The provider's name for the model; none: the client's name.")
@@ -275,6 +285,9 @@ class Model(Section):
     image_tokens_max: Tokens | None = setting(None, "Tokens that one image costs at most.")
     token_factor: Annotated[Factor, Field(gt=0, le=10)] | None = setting(
         None, "Tokens of this model for one token of `o200k`; none: by the model's family."
+    )
+    cache: ModelCache | None = setting(
+        None, "Keeps answers and gives them again to the same request, charged at zero; none: each call is sent."
     )
     hidden_reasoning: Flag | None = setting(
         None, "The model reasons without showing it, so that its output cannot be metered; none: by the model's family."

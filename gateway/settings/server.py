@@ -142,6 +142,7 @@ class Sizes(Section):
     body_max: Bytes = setting("32MiB", "Largest request body.")
     header_max: Bytes = setting("32KiB", "Largest sum of request headers.")
     reply_max: Bytes = setting("64MiB", "Largest reply of a provider that is not a stream.")
+    cache_max: Bytes = setting("64MiB", "Memory for answers of models with a `cache`; the oldest leave first.")
 
 
 class Idempotency(Section):

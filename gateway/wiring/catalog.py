@@ -22,6 +22,7 @@ from gateway.core.identity import (
 from gateway.core.limit import Action, Limit, Mode, Unit
 from gateway.core.loop import Answer, Detector, LoopAction, LoopRules
 from gateway.core.loop import Rung as LoopRung
+from gateway.core.response_cache import CacheRules, SharedBy
 from gateway.core.routing import Route
 from gateway.core.session import SessionRules
 from gateway.core.upstream import Timeouts
@@ -32,6 +33,7 @@ from gateway.settings.limits import Limit as LimitSetting
 from gateway.settings.principals import Key as KeySetting
 from gateway.settings.principals import Principal
 from gateway.settings.providers import Model as ModelSetting
+from gateway.settings.providers import ModelCache
 from gateway.settings.root import Settings
 from gateway.settings.routes import Route as RouteSetting
 from gateway.settings.runs import Loops
@@ -79,6 +81,7 @@ def catalog_of(settings: Settings, revision: int) -> Catalog:
         tool_prices={name: server.price_usd_micros_per_call for name, server in settings.mcp.servers.items()},
         revision=revision,
         routes=tuple(_route(route) for route in settings.routes),
+        cache_bytes_max=settings.sizes.cache_max,
     )
 
 
@@ -151,7 +154,12 @@ def _model(settings: Settings, alias: str, model: ModelSetting) -> Model:
         token_factor=None if model.token_factor is None else float(model.token_factor),
         hidden_reasoning=hidden,
         balance=Balance(model.balance),
+        cache=None if model.cache is None else _cache(model.cache),
     )
+
+
+def _cache(cache: ModelCache) -> CacheRules:
+    return CacheRules(int(cache.kept_for_s * 1_000_000), SharedBy(cache.shared_by))
 
 
 def _directory(settings: Settings) -> Directory:

@@ -168,6 +168,7 @@ class Housekeeper:
         node.limiter.sweep(now_us, COUNTER_IDLE_US)
         plane.refusals.flush(now_us)
         plane.replays.sweep(now_us)
+        plane.responses.sweep(now_us - plane.catalog.cache_kept_us_max)
         node.alerting.desk.flush(now_us)
         node.metrics.sessions.set(plane.sessions.counts()["sessions"])
         node.metrics.counters.set(len(node.limiter.views(now_us)))

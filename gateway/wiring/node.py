@@ -311,6 +311,7 @@ async def swap(node: Node, loaded: Loaded, policy: PolicyEngine, channels: list[
     plane.capacity.configure(capacity_rules(settings))
     plane.health.configure(health_rules(settings), catalog.models.values())
     plane.replays.rules = replay_rules(settings)
+    plane.responses.clear()
     node.loaded = loaded
     if settings.admin.token is not None:
         node.admin_digest = node.digest_of(settings.admin.token.reveal())

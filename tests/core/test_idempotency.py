@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from gateway.core.denial import Code, Denial
 from gateway.core.idempotency import ReplayRules, malformed, mismatch, reply_gone, well_formed
 from gateway.core.ledger import CallState
-from gateway.pipeline.replays import ENTRY_BYTES, KeptReply, Recording, Replays
+from gateway.pipeline.kept_replies import ENTRY_BYTES, KeptReply, Recording
+from gateway.pipeline.replays import Replays
 
 HOUR_US = 3_600_000_000
 NO_HEADERS = MappingProxyType[str, str]({})
