@@ -6,6 +6,7 @@ from gateway.core.call import Arrival, Caller, Kind
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.identity import ABSENT
 from gateway.core.strict_json import JsonRefused
+from gateway.core.wire.anthropic_as_chat import is_messages, messages_as_chat
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.format import WireFormat
 from gateway.core.wire.formats import OPENAI_CHAT
@@ -31,11 +32,13 @@ async def chat_completions(face: Face, request: Request) -> Answer:
     """POST /v1/chat/completions"""
     caller = identified(face, request)
     arrival = await arrival_of(face, request, caller, OPENAI_CHAT)
-    if is_responses(arrival.body):
-        try:
+    try:
+        if is_responses(arrival.body):
             arrival = arrival._replace(body=as_chat(arrival.body))
-        except FieldRefused as error:
-            raise Refused(field_denial(error)) from error
+        elif is_messages(arrival.body):
+            arrival = arrival._replace(body=messages_as_chat(arrival.body))
+    except FieldRefused as error:
+        raise Refused(field_denial(error)) from error
     return await model_call(face.plane, caller, arrival, Kind.CHAT)
 
 

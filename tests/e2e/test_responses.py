@@ -387,6 +387,19 @@ def test_a_responses_body_where_chat_is_asked_for_is_answered_in_chat(gateway, u
     assert (refused_one.status, refused_one.code) == (400, "field_unsupported")
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/chat/completions"])
+def test_a_messages_body_where_chat_is_asked_for_is_answered_in_chat(gateway, upstream, path):
+    tool = {"name": "lookup", "input_schema": {"type": "object", "properties": {}}}
+    said = [{"role": "user", "content": [{"type": "text", "text": "hello", "cache_control": {"type": "ephemeral"}}]}]
+    body = {"model": "small", "max_tokens": 50, "system": "be good", "messages": said, "tools": [tool]}
+    answer = asked(gateway, path, body)
+    assert (answer.status, answer.json["object"]) == (200, "chat.completion")
+    (row,) = upstream.log()
+    assert [message["role"] for message in row.json["messages"]] == ["system", "user"]
+    assert row.json["tools"][0]["function"]["name"] == "lookup"
+    assert booked(gateway, answer.headers["x-comptroller-call"])[0] == row.usage["prompt_tokens"]
+
+
 def asked(gateway: GatewayProcess, path: str, body: dict[str, Any]) -> Any:
     return parsed(raw(gateway, post(gateway, json.dumps(body).encode(), path=path)))
 
