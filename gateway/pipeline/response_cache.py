@@ -12,6 +12,7 @@ from typing import NamedTuple
 import orjson
 
 from gateway.core.call import Arrival
+from gateway.core.catalog import OUTPUT_TOKENS_ASSUMED
 from gateway.core.estimate import Weight
 from gateway.core.ledger import Outcome
 from gateway.core.media import NO_MEDIA
@@ -61,8 +62,7 @@ def look_up(plane: Plane, arrival: Arrival, passing: Passing, *, declares_tools:
 async def keeping(plane: Plane, found: Lookup, reserved: Reserved, answering: Awaitable[Answer]) -> Answer:
     """The answer, which is kept once it came whole and was booked as the provider reported it."""
     answer = await answering
-    if answer.status != 200 or not found.keep or reserved.size.send_cap is not None:
-        # An answer that this caller's budget made shorter is not what others asked for.
+    if answer.status != 200 or not found.keep or _shortened(found.ask, reserved):
         return answer
     answer.headers[CACHE] = "miss"
     bytes_max = plane.catalog.cache_bytes_max // _LARGEST
@@ -114,6 +114,12 @@ def answer_kept(
         return Streamed(200, headers, played(parts), nothing_to_close)
     headers["x-comptroller-cost-usd"] = format_usd(0)
     return Whole(200, headers, b"".join(parts))
+
+
+def _shortened(ask: ModelAsk, reserved: Reserved) -> bool:
+    """Whether this caller's budget left less room than was asked for: the next caller may have more."""
+    cap, most = reserved.size.send_cap, ask.model.output_tokens_max or OUTPUT_TOKENS_ASSUMED
+    return cap is not None and cap < min(ask.client_max_tokens or most, most)
 
 
 def _keep(

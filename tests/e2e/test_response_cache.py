@@ -27,18 +27,23 @@ def shared(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamProcess) 
             {"name": "bob", "user": "bob", "team": "red"},
             {"name": "eve", "user": "eve"},
             {"name": "thrifty", "user": "eve"},
+            {"name": "tight", "user": "eve"},
         ),
         models={
             "small": {**KEPT, "cache": {"kept_for": "10m"}},
             "team": {**KEPT, "cache": {"shared_by": "team"}},
-            "plain": KEPT,
+            "other": {**KEPT, "cache": {}},
             "claude": {**KEPT, "provider": "claude", "cache": {}},
         },
         providers={
             "mock": {"kind": "openai_compatible", "base_url": upstream.base_url, "api_key": "${PROVIDER_KEY}"},
             "claude": {"kind": "anthropic", "base_url": upstream.base_url, "api_key": "${PROVIDER_KEY}"},
         },
-        limits=[{"name": "thrift", "key": "thrifty", "tokens": 2_000, "window": "total"}],
+        limits=[
+            {"name": "thrift", "key": "thrifty", "tokens": 2_000, "window": "total"},
+            {"name": "tight", "key": "tight", "output_tokens": 450, "window": "total"},
+            {"name": "ample", "each": "user", "tokens": 1_000_000, "window": "day"},
+        ],
     ) as gateway:
         yield gateway
 
@@ -92,7 +97,7 @@ def test_the_same_request_again_is_answered_from_memory_and_charged_at_zero(gate
         {"temperature": 0.5},
         {"max_tokens": 20},
         {"stream": True},
-        {"model": "plain"},
+        {"model": "other"},
         {"user": "u"},
         {"messages": [{"role": "user", "content": "other"}]},
     ],
@@ -102,6 +107,15 @@ def test_any_other_request_is_sent(gateway, upstream, change):
     made(gateway, **body)
     other = made(gateway, **{**body, **change})
     assert other.headers.get("x-comptroller-cache") != "hit"
+    assert len(upstream.log()) == 2
+
+
+def test_an_answer_that_a_budget_made_shorter_is_not_kept(gateway, upstream):
+    body = ask("short of room", max_tokens=500)
+    for _ in range(2):
+        raw = made(gateway, "tight", **body)
+        assert raw.headers["x-comptroller-clamped"].startswith("max_tokens=")
+        assert "x-comptroller-cache" not in raw.headers
     assert len(upstream.log()) == 2
 
 
