@@ -2,11 +2,12 @@
 
 The convention is *inclusive*: input holds cache reads, cache writes and audio, output holds reasoning and audio. So no
 part is ever added to a total, and a limit in tokens is input + output whatever the provider.
-Rule: a report is believed or refused, never repaired downward. An explicit zero is a report; a missing one is None.
+Rule: a report is believed or refused, never repaired downward. An explicit zero is a report; a missing one is None, and
+so is one that leaves out a whole side of the call: what a provider did not say is estimated, never free.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from gateway.core.value import value
 
@@ -67,28 +68,31 @@ class Usage:
         return self.total_tokens - self.cached_input_tokens
 
 
-def from_openai(report: object) -> Usage | None:
+def from_openai(report: object, *, output: bool = True) -> Usage | None:
     """The `usage` member of a chat completion, completion or embedding reply, or of a chunk. None: no report.
 
     Some compatible servers leave reasoning out of `completion_tokens` but not out of `total_tokens`; what the total has
-    more is output. Raises UsageInvalid.
+    more is output. `output=False`: the reply is of a kind that has none. Raises UsageInvalid.
     """
-    return _from_inclusive(report, "prompt_tokens", "completion_tokens")
+    return _from_inclusive(report, "prompt_tokens", "completion_tokens", output=output)
 
 
 def from_responses(report: object) -> Usage | None:
     """The `usage` member of a response, an image or a transcription: the same figures under other names. None: no
     report. Raises UsageInvalid."""
-    return _from_inclusive(report, "input_tokens", "output_tokens")
+    return _from_inclusive(report, "input_tokens", "output_tokens", output=True)
 
 
-def _from_inclusive(report: object, of_input: str, of_output: str) -> Usage | None:
+def _from_inclusive(report: object, of_input: str, of_output: str, *, output: bool) -> Usage | None:
     if report is None:
         return None
     usage = report_object("usage", report)
     total_tokens = report_count(usage, "total_tokens")
-    input_tokens = report_count(usage, of_input)
-    output_tokens = report_count(usage, of_output) or 0
+    input_tokens, output_tokens = report_count(usage, of_input), report_count(usage, of_output)
+    # Two of input, output and total tell the third; a reply that has no output tells its input by either.
+    if [input_tokens, output_tokens, total_tokens].count(None) > (1 if output else 2):
+        return None
+    output_tokens = output_tokens or 0
     if input_tokens is None:
         if total_tokens is None:
             return None
@@ -110,17 +114,18 @@ def _from_inclusive(report: object, of_input: str, of_output: str) -> Usage | No
     return fitted(input_tokens, (cached, cache_write, audio_input), output_tokens, (reasoning, audio_output))
 
 
-def from_anthropic(report: object) -> Usage | None:
+def from_anthropic(report: object, earlier: Usage | None = None, *, start: bool = False) -> Usage | None:
     """The `usage` member of a message, of `message_start` or of `message_delta`. None: no report. Raises UsageInvalid.
 
     There `input_tokens` leaves out what was read from or written to a cache, so the three are added up; output holds
-    thinking. Writes are told by how long they are kept where the server tells it.
+    thinking. Writes are told by how long they are kept where the server tells it. Only after an `earlier` report of the
+    same stream may the input side be left out, and the output side only at the `start` of one.
     """
     if report is None:
         return None
     usage = report_object("usage", report)
     fresh, output_tokens = report_count(usage, "input_tokens"), report_count(usage, "output_tokens")
-    if fresh is None and output_tokens is None:
+    if (output_tokens is None and not start) or (fresh is None and earlier is None):
         return None
     cached = report_count(usage, "cache_read_input_tokens") or 0
     written = report_count(usage, "cache_creation_input_tokens") or 0
@@ -145,14 +150,6 @@ def from_anthropic(report: object) -> Usage | None:
     )
 
 
-def last_report(earlier: Usage | None, later: Usage | None) -> Usage | None:
-    """Of two reports of one call in the OpenAI or Gemini wire format: the later one, even where it is lower.
-
-    Each report is cumulative and the last is the one that is billed, so neither adding nor taking the larger is right.
-    """
-    return earlier if later is None else later
-
-
 def largest_report(earlier: Usage | None, later: Usage | None) -> Usage | None:
     """Of two reports of one call in the Anthropic wire format: the larger of each figure.
 
@@ -161,13 +158,14 @@ def largest_report(earlier: Usage | None, later: Usage | None) -> Usage | None:
     if earlier is None or later is None:
         return later or earlier
     larger = {name: max(getattr(earlier, name), getattr(later, name)) for name in _COUNTS}
-    return fitted(
+    found = fitted(
         larger["input_tokens"],
         (larger["cached_input_tokens"], larger["cache_write_tokens"], larger["audio_input_tokens"]),
         larger["output_tokens"],
         (larger["reasoning_tokens"], larger["audio_output_tokens"]),
         larger["cache_write_long_tokens"],
     )
+    return replace(found, clamped=True) if earlier.clamped or later.clamped else found
 
 
 def fitted(

@@ -12,18 +12,22 @@ _HOUR = "1h"
 
 
 def from_bedrock(report: object) -> Usage | None:
-    """None: no report. What the total has more than its parts is output. Raises UsageInvalid."""
+    """None: no report, or one without input or output. What the total has more than its parts is output. Raises
+    UsageInvalid."""
     if report is None:
         return None
     usage = report_object("usage", report)
     fresh, output_tokens = report_count(usage, "inputTokens"), report_count(usage, "outputTokens")
-    if fresh is None and output_tokens is None:
+    total_tokens = report_count(usage, "totalTokens")
+    if [fresh, output_tokens, total_tokens].count(None) > 1:
         return None
     cached = report_count(usage, "cacheReadInputTokens") or 0
     long, told = _written(usage)
     written = max(report_count(usage, "cacheWriteInputTokens") or 0, told)
-    input_tokens = (fresh or 0) + cached + written
-    output_tokens = max(output_tokens or 0, (report_count(usage, "totalTokens") or 0) - input_tokens)
+    if fresh is None:
+        fresh = max(0, (total_tokens or 0) - (output_tokens or 0) - cached - written)
+    input_tokens = fresh + cached + written
+    output_tokens = max(output_tokens or 0, (total_tokens or 0) - input_tokens)
     return fitted(input_tokens, (cached, written, 0), output_tokens, (0, 0), long)
 
 

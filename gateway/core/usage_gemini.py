@@ -12,14 +12,15 @@ _AUDIO = "AUDIO"
 
 
 def from_gemini(report: object) -> Usage | None:
-    """None: no report. What the total has more than its parts is output. Raises UsageInvalid."""
+    """None: no report, or one that leaves the prompt out. What the total has more than its parts is output. Raises
+    UsageInvalid."""
     if report is None:
         return None
     usage = report_object("usageMetadata", report)
     total_tokens = report_count(usage, "totalTokenCount")
     prompt = report_count(usage, "promptTokenCount")
     candidates = report_count(usage, "candidatesTokenCount")
-    if prompt is None and candidates is None and total_tokens is None:
+    if prompt is None and total_tokens is None:
         return None
     fed_back = report_count(usage, "toolUsePromptTokenCount") or 0
     thoughts = report_count(usage, "thoughtsTokenCount") or 0

@@ -219,7 +219,7 @@ class Relay:
 
     async def _estimate(self, outcome: Outcome) -> Usage:
         reason = "usage_invalid" if self._meter.usage_bad else "no_usage" if outcome is Outcome.OK else outcome.value
-        output, early = await self._governor.counted_output(), self._meter.usage
+        output, early = max(await self._governor.counted_output(), self._meter.output_told), self._meter.usage
         if early is not None and not self._meter.usage_bad:
             # A report from the middle of the answer is true for the prompt, and too low for what came after it.
             return replace(early, output_tokens=max(early.output_tokens, output), estimated=reason)

@@ -155,7 +155,8 @@ def test_all_inline_text_is_counted() -> None:
             },
             Usage(4, 0, 3, 9, 4, cache_write_long_tokens=2),
         ),
-        ({"output_tokens": 3}, Usage(0, 0, 0, 3, 0)),
+        ({"output_tokens": 3}, None),
+        ({"input_tokens": 5}, None),
     ],
 )
 def test_rule_25_usage_is_inclusive(report: Any, usage: Usage | None) -> None:

@@ -120,6 +120,17 @@ def test_a_stream_is_relayed_as_it_comes_and_booked(gateway, upstream):
     assert (call["input_tokens"], call["output_tokens"], call["outcome"]) == (message.usage.input_tokens, 5, "ok")
 
 
+def test_a_stream_that_tells_its_output_but_never_its_input_is_estimated(gateway, upstream):
+    upstream.script(usage={"output_tokens": 40})
+    with sdk(gateway) as client, client.messages.stream(**ask("how much is it?")) as stream:
+        stream.until_done()
+        headers = stream.response.headers
+    call = booked(gateway, headers["x-comptroller-call"])
+    assert (call["estimated"], call["output_tokens"], call["outcome"]) == ("no_usage", 40, "ok")
+    assert call["input_tokens"] > 0
+    assert call["usd_micros"] == call["input_tokens"] + 2 * 40
+
+
 def test_tools_pass_both_ways_and_are_seen(gateway, upstream):
     upstream.script(tool_calls=[{"name": "lookup", "arguments": {"query": "x"}}])
     with sdk(gateway) as client, client.messages.stream(**ask(tools=[LOOKUP])) as stream:

@@ -82,7 +82,7 @@ class MessagesReader:
     def feed(self, chunk: Mapping[str, Any]) -> list[neutral.Delta]:
         match chunk:
             case {"type": "message_start", "message": dict(message)}:
-                self._add(message)
+                self._add(message, start=True)
                 return [neutral.Started(str(message.get("id") or ""), str(message.get("model") or ""))]
             case {
                 "type": "content_block_start",
@@ -105,8 +105,8 @@ class MessagesReader:
                 return [neutral.Finished()]
         return []
 
-    def _add(self, holder: Mapping[str, Any]) -> None:
-        self._usage = largest_report(self._usage, _usage(holder))
+    def _add(self, holder: Mapping[str, Any], *, start: bool = False) -> None:
+        self._usage = largest_report(self._usage, _usage(holder, self._usage, start=start))
 
 
 class MessagesWriter:
@@ -186,8 +186,8 @@ def _message(at: str, model: str, usage: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": at, "type": "message", "role": "assistant", "model": model, "stop_sequence": None, "usage": usage}
 
 
-def _usage(holder: Mapping[str, Any]) -> Usage | None:
+def _usage(holder: Mapping[str, Any], earlier: Usage | None = None, *, start: bool = False) -> Usage | None:
     try:
-        return from_anthropic(holder.get("usage"))
+        return from_anthropic(holder.get("usage"), earlier, start=start)
     except UsageInvalid:
         return None

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.core.usage import Usage, UsageInvalid, from_anthropic, largest_report
+from gateway.core.usage import Usage, UsageInvalid, from_anthropic, largest_report, report_count
 from gateway.core.wire.metering import TextMeter
 
 _TEXTS = ("text", "thinking", "partial_json")
@@ -77,11 +77,12 @@ class MessagesMeter(TextMeter):
 
     def _report(self, report: Any, *, final: bool) -> None:
         try:
-            found = from_anthropic(report)
+            found = from_anthropic(report, self.usage, start=not final)
         except UsageInvalid:
             self.usage_bad = True
             return
         if found is None:
+            self._told_output(report)
             return
         self.usage = largest_report(self.usage, found)
         if isinstance(tier := report.get("service_tier"), str):
@@ -90,6 +91,11 @@ class MessagesMeter(TextMeter):
             # An absurd figure before it is made good by a later report; the largest of each figure stays.
             self.usage_bad = False
             self._reported_events = self.events
+
+    def _told_output(self, report: Any) -> None:
+        """The output of a stream that never told its input: no report, but no estimate goes below it either."""
+        if report is not None:
+            self.output_told = max(self.output_told, report_count(report, "output_tokens") or 0)
 
 
 def reply_usage(reply: Mapping[str, Any]) -> tuple[Usage | None, bool]:

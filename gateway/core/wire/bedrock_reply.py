@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from gateway.core.usage import Usage, UsageInvalid, last_report
+from gateway.core.usage import Usage, UsageInvalid
 from gateway.core.usage_bedrock import from_bedrock
 from gateway.core.wire.eventstream import exception_frame
 from gateway.core.wire.metering import TextMeter
@@ -83,14 +83,8 @@ class ConverseMeter(TextMeter):
             self._text(text)
 
     def _report(self, report: Any) -> None:
-        if report is None:
-            return
-        try:
-            self.usage = last_report(self.usage, from_bedrock(report))
-            self.usage_bad = False
+        if self._last_report(from_bedrock, report) is not None:
             self._reported_events = self.events
-        except UsageInvalid:
-            self.usage_bad = True
 
 
 def reply_usage(reply: Mapping[str, Any]) -> tuple[Usage | None, bool]:

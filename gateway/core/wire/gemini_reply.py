@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from gateway.core.usage import Usage, UsageInvalid, last_report
+from gateway.core.usage import Usage, UsageInvalid
 from gateway.core.usage_gemini import from_gemini
 from gateway.core.wire.metering import TextMeter
 
@@ -75,14 +75,10 @@ class GenerateMeter(TextMeter):
         yield from self._calls
 
     def _report(self, report: Any) -> None:
-        if report is None:
-            return
-        try:
-            self.usage = last_report(self.usage, from_gemini(report))
-            self.usage_bad = False
+        found = self._last_report(from_gemini, report)
+        # The first chunks of a stream tell the prompt alone: zeros are left out, so only the end makes it a zero.
+        if found is not None and (found.output_tokens or self.finished):
             self._reported_events = self.events
-        except UsageInvalid:
-            self.usage_bad = True
 
 
 def reply_usage(reply: Mapping[str, Any]) -> tuple[Usage | None, bool]:

@@ -4,10 +4,10 @@ Every content event is at least one token, and no text has more tokens than byte
 bytes. Each wire format has a meter of its own on top that reads its events.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from gateway.core.usage import Usage
+from gateway.core.usage import Usage, UsageInvalid
 
 
 class Meter(Protocol):
@@ -16,6 +16,7 @@ class Meter(Protocol):
     events: int
     usage: Usage | None
     usage_bad: bool
+    output_told: int
     served_tier: str | None
 
     @property
@@ -57,6 +58,7 @@ class TextMeter:
         "_fresh_bytes",
         "_reported_events",
         "events",
+        "output_told",
         "served_tier",
         "usage",
         "usage_bad",
@@ -66,6 +68,7 @@ class TextMeter:
         self.events = 0
         self.usage: Usage | None = None
         self.usage_bad = False
+        self.output_told = 0
         self.served_tier: str | None = None
         self._counted = 0
         self._fresh: list[str] = []
@@ -94,6 +97,18 @@ class TextMeter:
         del self._fresh[0]
         self._fresh_bytes -= size
         self._counted += min(tokens, size)
+
+    def _last_report(self, read: Callable[[Any], Usage | None], report: Any) -> Usage | None:
+        """Takes in a report of a format whose reports are cumulative: the last that can be true is billed, even where
+        it is lower. None: it tells nothing."""
+        try:
+            found = read(report)
+        except UsageInvalid:
+            self.usage_bad = True
+            return None
+        if found is not None:
+            self.usage, self.usage_bad = found, False
+        return found
 
     def _text(self, text: str) -> None:
         self._fresh.append(text)

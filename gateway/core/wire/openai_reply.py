@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.core.usage import Usage, UsageInvalid, from_openai, last_report
+from gateway.core.usage import Usage, UsageInvalid, from_openai
 from gateway.core.wire.metering import TextMeter
 from gateway.core.wire.openai_chat import called_functions, message_calls
 
@@ -35,12 +35,8 @@ class UsageMeter(TextMeter):
         return report is not None and not chunk.get("choices")
 
     def _report(self, report: Any) -> None:
-        try:
-            self.usage = last_report(self.usage, from_openai(report))
-            self.usage_bad = False
+        if self._last_report(from_openai, report) is not None:
             self._reported_events = self.events
-        except UsageInvalid:
-            self.usage_bad = True
 
 
 class ChatMeter(UsageMeter):
@@ -107,7 +103,7 @@ class ChatMeter(UsageMeter):
 def reply_usage(reply: Mapping[str, Any]) -> tuple[Usage | None, bool]:
     """(usage, bad) of a whole reply; `bad` = there is a report and it cannot be true."""
     try:
-        return from_openai(reply.get("usage")), False
+        return from_openai(reply.get("usage"), output="choices" in reply), False
     except UsageInvalid:
         return None, True
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.core.usage import Usage, UsageInvalid, from_responses, last_report
+from gateway.core.usage import Usage, UsageInvalid, from_responses
 from gateway.core.wire.metering import TextMeter
 from gateway.core.wire.responses_items import call_of, output_texts
 
@@ -98,10 +98,7 @@ class ResponsesMeter(TextMeter):
         for place, item in enumerate(output if isinstance(output, list) else ()):
             self._done(place, item)
         self.served_tier = reply_tier(response) or self.served_tier
-        usage, bad = reply_usage(response)
-        self.usage_bad = bad
-        if usage is not None:
-            self.usage = last_report(self.usage, usage)
+        if self._last_report(from_responses, response.get("usage")) is not None:
             self._reported_events = self.events
 
 
