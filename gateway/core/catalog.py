@@ -127,6 +127,7 @@ class EstimateRules:
     slice_min: int = 2048
     file_tokens: int | None = None
     audio_tokens: int | None = None
+    search_tokens: int = 8_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def _codex(url: str, model: str) -> Setup:
         run='codex exec "say hello"',
         notes=(
             "Its runs and sub-agents are found as sessions by themselves.",
-            "Its search of the web is run by the provider for a fee that no price covers, so it is off.",
+            "Its search of the web is run by the provider for a fee, so it is off; drop the line to use it.",
         ),
     )
 

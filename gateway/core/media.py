@@ -1,4 +1,4 @@
-"""What calls of images and sound are billed by beside tokens: units of their own, their prices, and what they cost.
+"""What calls are billed by beside tokens: images, sound and searches, their prices, and what they cost.
 
 Money in micro-USD, rates in pico-USD a unit. A model is billed by its unit or by tokens; one that has a price for the
 unit of a call is billed by that unit for it.
@@ -23,13 +23,16 @@ class Media(NamedTuple):
     image_tokens: int = 0
     sound_in: bool = False
     sound_out: bool = False
+    web_searches: int = 0
+    file_searches: int = 0
 
 
 NO_MEDIA = Media()
 
 
 class MediaRates(NamedTuple):
-    """None = not billed by this unit. `image_kinds` are prices of single qualities, sizes, or both with a slash."""
+    """None = not billed by this unit. `image_kinds` are prices of single qualities, sizes, or both with a slash.
+    Searches are a fee beside the tokens; `web_search_once` = however many there are, the call is billed for one."""
 
     image_usd_micros: int | None = None
     image_kinds: tuple[tuple[str, int], ...] = ()
@@ -37,6 +40,15 @@ class MediaRates(NamedTuple):
     character_picos: int | None = None
     image_input_picos: int | None = None
     image_output_picos: int | None = None
+    web_search_usd_micros: int | None = None
+    web_search_once: bool = False
+    file_search_usd_micros: int | None = None
+
+    def lacks(self, media: Media) -> str:
+        """The setting that would price searches which have no price here; "" = nothing is lacking."""
+        if media.web_searches and self.web_search_usd_micros is None:
+            return "web_search_usd"
+        return "file_search_usd" if media.file_searches and self.file_search_usd_micros is None else ""
 
     @property
     def by_unit(self) -> bool:
@@ -76,7 +88,17 @@ class MediaRates(NamedTuple):
         if media.characters and self.character_picos is not None:
             cost = picos_to_micros(media.characters * self.character_picos)
             found.append(("characters", media.characters, self.character_picos, cost))
-        return found
+        return found + self._searches(media)
+
+    def _searches(self, media: Media) -> list[tuple[str, int, int, int]]:
+        web = min(media.web_searches, 1) if self.web_search_once else media.web_searches
+        counted = (
+            ("web_searches", web, self.web_search_usd_micros),
+            ("file_searches", media.file_searches, self.file_search_usd_micros),
+        )
+        return [
+            (meter, n, price * PICOS_PER_MICRO, n * price) for meter, n, price in counted if n and price is not None
+        ]
 
     def bound(self, media: Media) -> int:
         """The most, in micro-USD, that so many units can cost."""

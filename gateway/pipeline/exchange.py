@@ -251,7 +251,7 @@ def _read(ask: ModelAsk, reserved: Reserved, sent: Sent, body: bytes) -> _Read:
     if task is None:
         reply = _parsed(body)
         usage, bad = replies.usage(reply)
-        return _Read(reply, usage, bad, replies.text(reply), ask.media)
+        return _Read(reply, usage, bad, replies.text(reply), replies.used(reply))
     try:
         result = task.reply(body, sent.reply.headers.get("content-type", ""), ask.media)
     except ValueError:

@@ -17,6 +17,7 @@ from gateway.core.wire.format import WireFormat
 from gateway.core.wire.formats import FORMATS
 from gateway.core.wire.neutral import NeutralRequest
 from gateway.core.wire.openai_embeddings import read_embeddings
+from gateway.core.wire.searches import allowed, most_used
 from gateway.core.wire.task import TaskFacts
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.translate import half_of
@@ -69,7 +70,8 @@ def model_ask(
     packed_digest = digest(packed)
     head = digest(orjson.dumps([facts.model, requests.beside(body)]))
     rest = {name: value for name, value in body.items() if name not in requests.aside}
-    constants = _constants(facts, model, rules)
+    searches = allowed(facts.searches, stripped)
+    constants = _constants(facts, model, rules) + sum(searches) * rules.search_tokens
     not_inline = constants - facts.content.data_url_bytes
     weight = Weight(arrival.body_bytes + not_inline, len(packed) + not_inline, constants)
     prompt = Prompt(head, packed, packed_digest, len(messages), weight)
@@ -104,6 +106,7 @@ def model_ask(
         service_tiers=None if facts.service_tier == "auto" else frozenset({facts.service_tier}),
         uncounted=_uncounted(facts, rules),
         request_digest=digest(orjson.dumps(rest) + packed_digest + plane.digest_key),
+        media=most_used(searches),
     )
 
 

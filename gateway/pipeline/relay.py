@@ -238,6 +238,7 @@ class Relay:
             kind=self._ask.kind.value,
             stream=True,
             denial=self._cut_with,
+            media=self._meter.used,
         )
         try:
             settle_model(self._plane, self._live, self._reserved, ended, self._started_ns)

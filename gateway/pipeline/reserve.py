@@ -188,6 +188,12 @@ def _rates(plane: Plane, ask: ModelAsk) -> tuple[PricedRates, ...]:
             f"Model '{ask.model.alias}' has no price here, so its cost cannot be held. An administrator must set one."
         )
         raise Refused(Denial(Code.PRICE_UNKNOWN, text))
+    if lacking := next(filter(None, [r.rates.media.lacks(ask.media) for r in known]), ""):
+        text = (
+            f"The searches that the provider of model '{ask.model.alias}' would run have a fee that no price here "
+            f"covers; leave their tool out, or have an administrator set `{lacking}` in the price of the model."
+        )
+        raise Refused(Denial(Code.FIELD_UNSUPPORTED, text, field="tools"))
     return known
 
 

@@ -33,6 +33,7 @@ _LIST_IDS: Mapping[str, str] = {
 # How the list names the choices of a request that change its rates; batch processing is another API.
 _SECONDS_PER_HOUR = 3600
 _FREE = Schedule(TokenRates(0, 0, 0, 0, 0, 0))
+_GROUNDED_BY_PROMPT = ("gemini-1", "gemini-2")
 _TIER_CONTEXTS = ("service_tier", "speed")
 
 
@@ -145,12 +146,13 @@ def _rates(model: ModelInfo, at: datetime, *, own: bool, source: str) -> Rates |
         tuple(ServiceTier(name, schedule) for name, schedule in tiers.items() if schedule and schedule != standard),
         request_fee_usd_micros=_fee_micros(price),
         source=source,
-        media=_media(price),
+        media=_media(price, model.id),
     )
 
 
-def _media(price: ModelPrice) -> MediaRates:
-    """Sound is listed by the hour, where input and output have names of their own the dearer counts."""
+def _media(price: ModelPrice, model: str = "") -> MediaRates:
+    """Sound is listed by the hour, where input and output have names of their own the dearer counts. Google bills its
+    models before Gemini 3 by the prompt that was grounded, later ones by the search."""
     hours = [each for each in (price.audio_hours, price.input_audio_hours) if each is not None]
     characters = price.input_mchars
     return MediaRates(
@@ -158,6 +160,9 @@ def _media(price: ModelPrice) -> MediaRates:
         character_picos=None if characters is None else _picos(characters, 0),
         image_input_picos=None if price.input_image_mtok is None else _picos(price.input_image_mtok, 0),
         image_output_picos=None if price.output_image_mtok is None else _picos(price.output_image_mtok, 0),
+        web_search_usd_micros=_each_micros(price.web_searches_kcount),
+        web_search_once=model.startswith(_GROUNDED_BY_PROMPT),
+        file_search_usd_micros=_each_micros(price.storage_searches_kcount),
     )
 
 
@@ -201,9 +206,12 @@ def _picos(listed: Decimal | TieredPrices, input_tokens: int) -> int:
 
 
 def _fee_micros(price: ModelPrice) -> int:
-    fee = price.requests_kcount
+    return _each_micros(price.requests_kcount) or 0
+
+
+def _each_micros(fee: Decimal | TieredPrices | None) -> int | None:
     if fee is None:
-        return 0
+        return None
     if isinstance(fee, TieredPrices):
         fee = max(fee.base, *(tier.price for tier in fee.tiers))
     # Listed in USD per thousand requests.

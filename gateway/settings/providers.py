@@ -205,6 +205,12 @@ class Rates(Section):
     picos_per_character: PicosPerToken | None = setting(
         None, "USD per million characters that are spoken; none: by tokens.", alias="characters_usd_per_million"
     )
+    web_search_usd_micros: UsdMicros | None = setting(
+        None, "USD per search of the web that the provider runs; none: such tools are refused.", alias="web_search_usd"
+    )
+    file_search_usd_micros: UsdMicros | None = setting(
+        None, "The same for searches of files that are stored there.", alias="file_search_usd"
+    )
 
 
 class Price(Rates):

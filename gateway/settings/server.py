@@ -159,6 +159,7 @@ class Estimates(Section):
     slice_min: Tokens = setting(2048, "Tokens. Smallest part of its output that a stream holds at a time.")
     file_tokens: Tokens | None = setting(None, "Held for each file that is not inline; none: refused under a limit.")
     audio_tokens: Tokens | None = setting(None, "Held for each piece of audio; none: refused under a limit.")
+    search_tokens: Tokens = setting(8_000, "Held for what each search finds that a provider may run for a call.")
 
 
 class Telemetry(Section):

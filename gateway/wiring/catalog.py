@@ -74,6 +74,7 @@ def catalog_of(settings: Settings, revision: int) -> Catalog:
             estimates.slice_min,
             estimates.file_tokens,
             estimates.audio_tokens,
+            estimates.search_tokens,
         ),
         timeouts=Timeouts(timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, timeouts.total_s),
         strip_denied_tools=settings.tools.denied_declared == "strip",

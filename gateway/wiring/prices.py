@@ -84,6 +84,8 @@ def _flat(rates: RatesSetting, source: str) -> Rates:
             character_picos=rates.picos_per_character,
             image_input_picos=rates.image_input_picos_per_token,
             image_output_picos=rates.image_output_picos_per_token,
+            web_search_usd_micros=rates.web_search_usd_micros,
+            file_search_usd_micros=rates.file_search_usd_micros,
         ),
     )
 

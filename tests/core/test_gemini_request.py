@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, ContentFacts, FieldRefused, RequestFacts
+from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, ContentFacts, FieldRefused, RequestFacts, Searches
 from gateway.core.wire.gemini_prompt import beside, messages_of, texts
 from gateway.core.wire.gemini_request import outgoing, read_generate, without_tools
 
@@ -66,7 +66,12 @@ def sent(asked: Body, cap: int | None = None) -> dict[str, Any]:
         # Policy may strip what has a fee that no price covers; else the call is refused.
         (
             body(tools=[functions("a"), {"googleSearch": {}}]),
-            {"tools": ("a",), "provider_tools": ("builtin:google_search",), "unpriced": ("builtin:google_search",)},
+            {
+                "tools": ("a",),
+                "provider_tools": ("builtin:google_search",),
+                "unpriced": (),
+                "searches": (("builtin:google_search", Searches(web=10)),),
+            },
         ),
         (
             body(tools={"google_maps": {}}),

@@ -128,7 +128,7 @@ def test_rule_19_tools_have_the_names_that_policy_knows(tools: Any, names: tuple
     ("tools", "unpriced"),
     [
         ([tool("read"), REMOTE, {"type": "tool_search"}], ()),
-        ([SEARCH], ("builtin:web_search",)),
+        ([SEARCH, {"type": "file_search"}], ()),  # priced by the search
         ([{"type": "web_search_preview_2025_03_11"}], ("builtin:web_search_preview",)),
         ([tool("builtin:web_search")], ()),  # the client's own, whatever it is called
     ],

@@ -197,7 +197,7 @@ def test_a_spent_budget_stops_the_sdk_after_one_request(gateway, upstream, strea
     ("call", "status", "name", "code"),
     [
         ({"model": "nobody"}, 403, "PERMISSION_DENIED", "model_unknown"),
-        ({"config": {"tools": [{"google_search": {}}]}}, 400, "INVALID_ARGUMENT", "field_unsupported"),
+        ({"config": {"tools": [{"google_maps": {}}]}}, 400, "INVALID_ARGUMENT", "field_unsupported"),
         ({"config": {"response_modalities": ["IMAGE"]}}, 400, "INVALID_ARGUMENT", "field_unsupported"),
         ({"config": {"candidate_count": 99}}, 400, "INVALID_ARGUMENT", "request_malformed"),
     ],

@@ -326,7 +326,7 @@ def test_a_person_who_stops_the_session_ends_its_stream(gateway):
     [
         ({"background": True}, "background"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
-        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [{"type": "image_generation"}]}, "tools"),
         ({"model": "old", "text": {"format": {"type": "json_object"}}}, "text"),
     ],
 )

@@ -8,8 +8,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.core.media import Media
 from gateway.core.usage import Usage, UsageInvalid, from_anthropic, largest_report, report_count
 from gateway.core.wire.metering import TextMeter
+from gateway.core.wire.searches import is_messages_search, of_messages_report
 
 _TEXTS = ("text", "thinking", "partial_json")
 STANDARD = "standard"
@@ -18,16 +20,24 @@ STANDARD = "standard"
 class MessagesMeter(TextMeter):
     """Feed it the data of every event, in order."""
 
-    __slots__ = ("_calls", "_stopped")
+    __slots__ = ("_calls", "_searches_seen", "_searches_told", "_stopped")
 
     def __init__(self) -> None:
         super().__init__()
         self._calls: dict[int, list[str]] = {}
         self._stopped = False
+        self._searches_seen = 0
+        self._searches_told: int | None = None
 
     @property
     def finished(self) -> bool:
         return self._stopped
+
+    @property
+    def used(self) -> Media:
+        """As told at the end; what was begun where the end never came. A search that failed is not billed."""
+        told = self._searches_told
+        return Media(web_searches=self._searches_seen if told is None else told)
 
     def feed(self, chunk: Mapping[str, Any]) -> bool:
         match chunk.get("type"):
@@ -56,6 +66,7 @@ class MessagesMeter(TextMeter):
         if isinstance(text := block.get("text"), str) and text:
             self.events += 1
             self._text(text)
+        self._searches_seen += is_messages_search(block)
         name, at = block.get("name"), chunk.get("index")
         if block.get("type") == "tool_use" and isinstance(name, str) and isinstance(at, int):
             self._calls[at] = [name]
@@ -78,6 +89,7 @@ class MessagesMeter(TextMeter):
     def _report(self, report: Any, *, final: bool) -> None:
         try:
             found = from_anthropic(report, self.usage, start=not final)
+            searches = of_messages_report(report)
         except UsageInvalid:
             self.usage_bad = True
             return
@@ -88,6 +100,7 @@ class MessagesMeter(TextMeter):
         if isinstance(tier := report.get("service_tier"), str):
             self.served_tier = tier
         if final:
+            self._searches_told = max(self._searches_told or 0, searches)
             # An absurd figure before it is made good by a later report; the largest of each figure stays.
             self.usage_bad = False
             self._reported_events = self.events
@@ -127,6 +140,16 @@ def reply_tier(reply: Mapping[str, Any]) -> str | None:
     usage = reply.get("usage")
     tier = usage.get("service_tier") if isinstance(usage, Mapping) else None
     return tier if isinstance(tier, str) else None
+
+
+def reply_used(reply: Mapping[str, Any]) -> Media:
+    """The searches that the report tells; without a report, those that were begun."""
+    if isinstance(usage := reply.get("usage"), Mapping):
+        try:
+            return Media(web_searches=of_messages_report(usage))
+        except UsageInvalid:
+            pass
+    return Media(web_searches=sum(map(is_messages_search, _blocks(reply))))
 
 
 def _blocks(reply: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

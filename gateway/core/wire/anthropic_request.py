@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.core.usage import TOKENS_MAX
 from gateway.core.wire.facts import NO_CONTENT_BUT_TEXT, ContentFacts, FieldRefused, RequestFacts, flag
+from gateway.core.wire.searches import bounded_messages, messages_searches, messages_tool
 
 REFUSED_FIELDS: Mapping[str, str] = {
     "mcp_servers": "tool servers that the provider calls cannot be authorized here; connect them to this gateway",
@@ -28,7 +29,8 @@ REFUSED_FIELDS: Mapping[str, str] = {
 SERVICE_TIERS = frozenset({"auto", "standard_only"})
 _STANDARD_SPEED = "standard"
 _CLIENT_RUN = ("custom", "bash_", "text_editor_", "computer_", "memory_")
-"""Types of tools that the client runs, with or without a date behind; the provider runs all others."""
+"""Types of tools that the client runs, with or without a date behind; the provider runs all others.
+Those of them that a price covers are in `searches`."""
 ASIDE = frozenset({"messages", "metadata"})
 _NOT_THE_PROMPT = ASIDE | {
     *("model", "max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "service_tier", "thinking"),
@@ -54,6 +56,9 @@ def read_messages(body: Mapping[str, Any]) -> RequestFacts:
         raise FieldRefused("service_tier", "this service tier has no price here", unsupported=True)
     client_max = _max_tokens(body)
     thinking, hidden = _thinking(body, client_max)
+    tools = tuple(_tool_names(body.get("tools")))
+    searches = messages_searches(body.get("tools") or ())
+    run_upstream = tuple(name for name, _ in searches)
     return RequestFacts(
         model=model,
         stream=flag(body, "stream"),
@@ -61,11 +66,13 @@ def read_messages(body: Mapping[str, Any]) -> RequestFacts:
         choices=1,
         client_max_tokens=client_max,
         max_field="max_tokens",
-        tools=tuple(_tool_names(body.get("tools"))),
+        tools=tools,
         service_tier="standard",  # the priority tier has no list price of its own, and `speed` is refused
         content=_content(messages),
         thinking_tokens=thinking,
-        hidden=hidden,
+        hidden=hidden or bool(searches),
+        provider_tools=run_upstream,
+        searches=searches,
     )
 
 
@@ -76,19 +83,20 @@ def outgoing(
     sent = {**body, "model": model}
     if cap is not None:
         sent["max_tokens"] = cap
-    return sent
+    return bounded_messages(sent) if facts.searches and "tools" in sent else sent
 
 
 def without_tools(body: Mapping[str, Any], denied: frozenset[str]) -> dict[str, Any]:
-    """The body with the denied tools stripped (`tools.denied_declared: strip`)."""
+    """The body with the denied tools stripped (`tools.denied_declared: strip`), and without a choice of one of them."""
     kept = dict(body)
-    left = [tool for tool in body.get("tools") or () if _declared_name(tool) not in denied]
+    left = [tool for tool in body.get("tools") or () if _name_in_policies(tool) not in denied]
+    gone = {tool["name"] for tool in body.get("tools") or ()} - {tool["name"] for tool in left}
     choice = body.get("tool_choice")
     if not left:
         kept.pop("tools", None)
     else:
         kept["tools"] = left
-    if not left or (isinstance(choice, Mapping) and choice.get("name") in denied):
+    if not left or (isinstance(choice, Mapping) and choice.get("name") in gone):
         kept.pop("tool_choice", None)
     return kept
 
@@ -154,14 +162,22 @@ def _tool_names(tools: Any) -> Iterator[str]:
     if not isinstance(tools, list):
         raise FieldRefused("tools", "`tools` must be a list")
     for tool in tools:
-        yield _declared_name(tool)
+        name = _declared_name(tool)
+        if messages_tool(tool) is None:
+            yield name
+
+
+def _name_in_policies(tool: Any) -> str:
+    return messages_tool(tool) or _declared_name(tool)
 
 
 def _declared_name(tool: Any) -> str:
+    """What the client calls it. Raises FieldRefused."""
     if not isinstance(tool, Mapping):
         raise FieldRefused("tools", "every entry of `tools` must be an object")
     kind = tool.get("type")
-    if kind is not None and not (isinstance(kind, str) and kind.startswith(_CLIENT_RUN)):
+    client_run = kind is None or (isinstance(kind, str) and kind.startswith(_CLIENT_RUN))
+    if not client_run and messages_tool(tool) is None:
         text = f"`tools` of type {kind!r} are not supported: what the provider runs has fees that no price here covers"
         raise FieldRefused("tools", text, unsupported=True)
     name = tool.get("name")

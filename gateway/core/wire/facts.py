@@ -25,12 +25,21 @@ class ContentFacts(NamedTuple):
 NO_CONTENT_BUT_TEXT = ContentFacts(0, 0, 0, 0)
 
 
+class Searches(NamedTuple):
+    """The most that a provider-run tool may do in one answer: searches of the web, of stored files, pages fetched."""
+
+    web: int = 0
+    files: int = 0
+    fetches: int = 0
+
+
 class RequestFacts(NamedTuple):
     """`include_usage` = the client asked for an event that only tells usage; `thinking_tokens` = what of its
     maximum the client leaves to thinking, which a cap must not touch; `hidden` = output is billed that is not shown.
 
-    `provider_tools` are those that the provider runs, under their names in policies; `unpriced` those of them that have
-    a fee which no price covers: policy may strip them, else the call is refused."""
+    `provider_tools` are those that the provider runs, under their names in policies; `searches` what those of them do
+    that are billed by the search; `unpriced` those that have a fee which no price covers: policy may strip them, else
+    the call is refused."""
 
     model: str
     stream: bool
@@ -45,6 +54,7 @@ class RequestFacts(NamedTuple):
     hidden: bool = False
     provider_tools: tuple[str, ...] = ()
     unpriced: tuple[str, ...] = ()
+    searches: tuple[tuple[str, Searches], ...] = ()
 
 
 def flag(body: Mapping[str, Any], field: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from gateway.core.media import NO_MEDIA, Media
 from gateway.core.sse import SseDecoder
 from gateway.core.usage import Usage
 from gateway.core.wire.exchange import Exchange
@@ -91,14 +92,21 @@ class Requests(NamedTuple):
     messages: Callable[[Mapping[str, Any]], list[Any]] = messages_member
 
 
+def nothing_used(_reply: Mapping[str, Any]) -> Media:
+    """Of formats whose answers are billed by tokens alone."""
+    return NO_MEDIA
+
+
 class Replies(NamedTuple):
     """Reading a whole reply. `usage` gives (usage, bad): `bad` = there is a report and it cannot be true; `calls` gives
-    (name, arguments) of the tool calls; `tier` the service tier that it was served by."""
+    (name, arguments) of the tool calls; `tier` the service tier that it was served by; `used` what it used that
+    is billed beside tokens."""
 
     usage: Callable[[Mapping[str, Any]], tuple[Usage | None, bool]]
     text: Callable[[Mapping[str, Any]], str]
     calls: Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]]
     tier: Callable[[Mapping[str, Any]], str | None]
+    used: Callable[[Mapping[str, Any]], Media] = nothing_used
 
 
 class Conversation(NamedTuple):

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from gateway.core.media import Media
 from gateway.core.usage import Usage, UsageInvalid
 from gateway.core.usage_gemini import from_gemini
 from gateway.core.wire.metering import TextMeter
+from gateway.core.wire.searches import of_candidate
 
 STATUS_NAMES: Mapping[int, str] = MappingProxyType(
     {
@@ -39,7 +41,7 @@ _BINARY_TOKENS = 3_000
 class GenerateMeter(TextMeter):
     """Feed it every chunk, in order."""
 
-    __slots__ = ("_blocked", "_calls", "_ended", "_seen")
+    __slots__ = ("_blocked", "_calls", "_ended", "_searches", "_seen")
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,10 +49,15 @@ class GenerateMeter(TextMeter):
         self._seen: set[int] = set()
         self._ended: set[int] = set()
         self._blocked = False
+        self._searches: dict[int, int] = {}
 
     @property
     def finished(self) -> bool:
         return self._blocked or (bool(self._ended) and self._seen <= self._ended)
+
+    @property
+    def used(self) -> Media:
+        return Media(web_searches=sum(self._searches.values()))
 
     def feed(self, chunk: Mapping[str, Any]) -> bool:
         for candidate in _objects(chunk.get("candidates")):
@@ -65,6 +72,8 @@ class GenerateMeter(TextMeter):
             self._counted += binary * _BINARY_TOKENS
             self.events += bool(texts or binary)
             self._calls += _calls(candidate)
+            if "groundingMetadata" in candidate:
+                self._searches[number] = max(self._searches.get(number, 0), of_candidate(candidate))
         feedback = chunk.get("promptFeedback")
         if isinstance(feedback, Mapping) and feedback.get("blockReason") is not None:
             self._blocked = True
@@ -98,6 +107,10 @@ def reply_text(reply: Mapping[str, Any]) -> str:
 def reply_calls(reply: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, arguments) of the tool calls of a reply."""
     return [call for candidate in _objects(reply.get("candidates")) for call in _calls(candidate)]
+
+
+def reply_used(reply: Mapping[str, Any]) -> Media:
+    return Media(web_searches=sum(map(of_candidate, _objects(reply.get("candidates")))))
 
 
 def reply_tier(reply: Mapping[str, Any]) -> str | None:

@@ -11,8 +11,9 @@ from typing import Any
 
 from gateway.core.tool_name import builtin
 from gateway.core.usage import TOKENS_MAX
-from gateway.core.wire.facts import FieldRefused, RequestFacts
+from gateway.core.wire.facts import FieldRefused, RequestFacts, Searches
 from gateway.core.wire.gemini_prompt import content_facts, listed, member, section, spellings, without
+from gateway.core.wire.searches import SEARCHES_ASSUMED
 
 REFUSED_FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -37,8 +38,6 @@ REFUSED_TOOLS: Mapping[str, str] = MappingProxyType(
 )
 _FOR_A_FEE: Mapping[str, str] = MappingProxyType(
     {
-        "googleSearch": "google_search",
-        "googleSearchRetrieval": "google_search",
         "googleMaps": "google_maps",
         "enterpriseWebSearch": "enterprise_web_search",
         "exaAiSearch": "exa_ai_search",
@@ -46,10 +45,14 @@ _FOR_A_FEE: Mapping[str, str] = MappingProxyType(
     }
 )
 """Searches that the provider runs for a fee that no price here covers."""
-_RUN_UPSTREAM: Mapping[str, str] = MappingProxyType(
-    {"codeExecution": "code_execution", "urlContext": "url_context", **_FOR_A_FEE}
+_SEARCHES: Mapping[str, str] = MappingProxyType(
+    {"googleSearch": "google_search", "googleSearchRetrieval": "google_search"}
 )
-"""Tools that the provider runs: what they read is billed and not in the body, so each is held as a file."""
+"""Those whose fee is known. What they find is no input that is billed."""
+_RUN_UPSTREAM: Mapping[str, str] = MappingProxyType(
+    {"codeExecution": "code_execution", "urlContext": "url_context", **_FOR_A_FEE, **_SEARCHES}
+)
+"""Tools that the provider runs: what all but searches read is billed and not in the body, so each is held as a file."""
 _RUN_BY_CLIENT: Mapping[str, str] = MappingProxyType({"computerUse": "computer_use"})
 _DECLARED = "functionDeclarations"
 CHOICES_MAX = 8
@@ -72,6 +75,7 @@ def read_generate(body: Mapping[str, Any]) -> RequestFacts:
     member(section(section(body, "toolConfig"), "functionCallingConfig"), "allowedFunctionNames")
     tools = list(_tools(body))
     run_upstream = tuple(name for field, name in tools if field in _RUN_UPSTREAM)
+    searching = [name for field, name in tools if field in _SEARCHES]
     pointers = sum(member(body, name) is not None for name in ("cachedContent", "continuationToken"))
     client_max = _integer(config, MAX_FIELD, 1, TOKENS_MAX)
     thinking, hidden = _thinking(config)
@@ -84,11 +88,12 @@ def read_generate(body: Mapping[str, Any]) -> RequestFacts:
         max_field=None if client_max is None else MAX_FIELD,
         tools=tuple(name for field, name in tools if field not in _RUN_UPSTREAM),
         service_tier=_service_tier(body),
-        content=content_facts(body, pointers + len(run_upstream)),
+        content=content_facts(body, pointers + len(run_upstream) - len(searching)),
         thinking_tokens=thinking,
         hidden=hidden or bool(run_upstream),
         provider_tools=run_upstream,
         unpriced=tuple(name for field, name in tools if field in _FOR_A_FEE),
+        searches=tuple((name, Searches(web=SEARCHES_ASSUMED)) for name in dict.fromkeys(searching)),
     )
 
 

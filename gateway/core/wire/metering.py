@@ -7,6 +7,7 @@ bytes. Each wire format has a meter of its own on top that reads its events.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+from gateway.core.media import NO_MEDIA, Media
 from gateway.core.usage import Usage, UsageInvalid
 
 
@@ -22,6 +23,10 @@ class Meter(Protocol):
     @property
     def finished(self) -> bool:
         """Whether the whole answer was seen: many clients hang up there, not at the stream's end."""
+
+    @property
+    def used(self) -> Media:
+        """What the answer used, as far as it came, that is billed beside tokens."""
 
     @property
     def reported(self) -> Usage | None:
@@ -74,6 +79,10 @@ class TextMeter:
         self._fresh: list[str] = []
         self._fresh_bytes = 0
         self._reported_events = 0
+
+    @property
+    def used(self) -> Media:
+        return NO_MEDIA
 
     @property
     def reported(self) -> Usage | None:

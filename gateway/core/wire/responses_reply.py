@@ -9,9 +9,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.core.media import Media
 from gateway.core.usage import Usage, UsageInvalid, from_responses
 from gateway.core.wire.metering import TextMeter
 from gateway.core.wire.responses_items import call_of, output_texts
+from gateway.core.wire.searches import of_responses_items
 
 _FAILED = "response.failed"
 _ANSWERED = frozenset({"response.completed", "response.incomplete"})
@@ -47,6 +49,10 @@ class ResponsesMeter(TextMeter):
     @property
     def finished(self) -> bool:
         return self._ended
+
+    @property
+    def used(self) -> Media:
+        return of_responses_items(self._items.values())
 
     def feed(self, chunk: Mapping[str, Any]) -> bool:
         kind = chunk.get("type")
@@ -118,6 +124,10 @@ def reply_text(reply: Mapping[str, Any]) -> str:
 def reply_calls(reply: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, arguments) of the tool calls of a response that the client is to run."""
     return [call for item in _items(reply) if (call := call_of(item)) is not None]
+
+
+def reply_used(reply: Mapping[str, Any]) -> Media:
+    return of_responses_items(_items(reply))
 
 
 def reply_tier(reply: Mapping[str, Any]) -> str | None:

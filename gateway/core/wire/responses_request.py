@@ -11,6 +11,7 @@ from typing import Any
 from gateway.core.usage import TOKENS_MAX
 from gateway.core.wire.facts import ContentFacts, FieldRefused, RequestFacts, flag
 from gateway.core.wire.responses_tools import FEES, declared, stripped
+from gateway.core.wire.searches import bounded_responses, responses_searches
 
 CAP_FIELD = "max_output_tokens"
 REFUSED_FIELDS: Mapping[str, str] = {
@@ -90,6 +91,7 @@ def read(body: Mapping[str, Any]) -> RequestFacts:
         hidden=_is_hidden(body) or bool(provider_tools),
         provider_tools=provider_tools,
         unpriced=tuple(name for name in provider_tools if name in FEES),
+        searches=responses_searches(body, provider_tools),
     )
 
 
@@ -103,7 +105,7 @@ def outgoing(
     sent = {**body, "model": model}
     if cap is not None:
         sent[CAP_FIELD] = cap
-    return sent
+    return bounded_responses(sent) if facts.searches and "tools" in sent else sent
 
 
 def without_tools(body: Mapping[str, Any], denied: frozenset[str]) -> dict[str, Any]:

@@ -20,12 +20,14 @@ FREE_PROVIDER_TYPES = frozenset({"builtin:mcp", "builtin:tool_search"})
 """Those that the provider runs and bills by their tokens alone."""
 FEES = frozenset(
     {
-        *("builtin:web_search", "builtin:web_search_preview", "builtin:file_search"),  # for each search
+        "builtin:web_search_preview",  # for each search, at two prices of which lists have one
         *("builtin:code_interpreter", "builtin:shell"),  # for each container
         "builtin:image_generation",  # for each image
     }
 )
-"""Those that have a fee besides."""
+"""Those that have a fee besides which no price here covers."""
+SEARCHES = frozenset({"builtin:web_search", "builtin:file_search"})
+"""Those that are billed by the search besides."""
 
 
 def declared(tools: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -61,7 +63,7 @@ def names_of(tool: Any) -> tuple[str, ...]:
         return (builtin("shell"),)
     if kind in CLIENT_RUN_TYPES:
         return (kind,)
-    if (name := builtin(kind)) in FREE_PROVIDER_TYPES or name in FEES:
+    if (name := builtin(kind)) in FREE_PROVIDER_TYPES | SEARCHES | FEES:
         return (name,)
     raise FieldRefused("tools", f"tools of type {kind[:64]!r} are not supported", unsupported=True)
 
