@@ -76,13 +76,18 @@ class PricedRates:
         schedules = self.rates.schedules(service_tiers)
         return max(at.output_picos for schedule in schedules for at in schedule.within(prompt_tokens))
 
-    def media_bound(self, media: Media, prompt_tokens: int) -> int:
-        """The most that images and sound can cost beside what `prompt_bound` says, in micro-USD."""
+    def media_bound(self, media: Media, not_inline_tokens: int) -> int:
+        """The most that searches, images and sound can cost beside what `prompt_bound` says, in micro-USD;
+        `not_inline_tokens` of the prompt can be sound."""
         usual = self.rates.standard.usual
         dearer = self.rates.media.bound(media) + self.rates.media.dearer_input(media, usual.input_picos)
         if media.sound_in:
-            dearer += picos_to_micros_up(prompt_tokens * max(0, usual.audio_input_picos - usual.input_picos))
+            dearer += 1 + picos_to_micros_up(not_inline_tokens * max(0, self._sound_picos() - usual.input_picos))
         return dearer
+
+    def _sound_picos(self) -> int:
+        """The dearest rate of an input token that is sound, at any tier and length."""
+        return max(at.sound_picos for schedule in self.rates.schedules(None) for at in schedule.within(TOKENS_MAX))
 
     def media_output_picos(self, media: Media) -> int:
         """The rate of an output token that is sound or an image; 0 where the call has none."""
@@ -108,7 +113,7 @@ class Dearest:
 
 def _dearest(rates: Rates, service_tiers: frozenset[str] | None) -> Dearest:
     schedules = list(rates.schedules(service_tiers))
-    inputs = [schedule.usual.of_input()[:-1] for schedule in schedules]
+    inputs = [schedule.usual.of_input(sound=False) for schedule in schedules]
     thresholds = [tier.above_input_tokens for schedule in schedules for tier in schedule.long_context]
     return Dearest(
         max(max(each) for each in inputs),

@@ -27,14 +27,25 @@ class TokenRates:
     audio_output_picos: int
     cache_write_long_picos: int | None = None
     """Of writes that are kept for an hour; None = one meter with the other writes."""
+    cached_audio_picos: int | None = None
+    """Of cache reads that are sound; None = one meter with the other reads."""
 
     def __post_init__(self) -> None:
         if min(self.of_input() + self.of_output()) < 0:
             raise ValueError("a rate cannot be negative")
 
-    def of_input(self) -> tuple[int, ...]:
+    def of_input(self, *, sound: bool = True) -> tuple[int, ...]:
+        """Of one meter each; `sound=False` leaves out those that only sound can have."""
         long = () if self.cache_write_long_picos is None else (self.cache_write_long_picos,)
-        return (self.input_picos, self.cached_input_picos, self.cache_write_picos, *long, self.audio_input_picos)
+        return (
+            *(self.input_picos, self.cached_input_picos, self.cache_write_picos, *long),
+            *((self.cached_audio_picos or 0, self.audio_input_picos) if sound else ()),
+        )
+
+    @property
+    def sound_picos(self) -> int:
+        """The dearest of an input token that is sound."""
+        return max(self.audio_input_picos, self.cached_audio_picos or 0)
 
     def of_output(self) -> tuple[int, ...]:
         return (self.output_picos, self.audio_output_picos)
@@ -136,6 +147,7 @@ def flat_rates(
     cached_input_picos: int | None = None,
     cache_write_picos: int | None = None,
     cache_write_long_picos: int | None = None,
+    cached_audio_picos: int | None = None,
     audio_input_picos: int | None = None,
     audio_output_picos: int | None = None,
     request_fee_usd_micros: int = 0,
@@ -151,6 +163,7 @@ def flat_rates(
         audio_input_picos=input_picos if audio_input_picos is None else audio_input_picos,
         audio_output_picos=output_picos if audio_output_picos is None else audio_output_picos,
         cache_write_long_picos=cache_write_long_picos,
+        cached_audio_picos=cached_audio_picos,
     )
     return Rates(Schedule(usual), request_fee_usd_micros=request_fee_usd_micros, source=source, media=media)
 
@@ -163,9 +176,11 @@ def cost(usage: Usage, rates: Rates, service_tier: str | None = None, media: Med
     output_picos = at.output_picos if of_images is None else of_images
     apart = pictures + usage.cached_input_tokens + usage.cache_write_tokens + usage.audio_input_tokens
     long = 0 if at.cache_write_long_picos is None else usage.cache_write_long_tokens
+    cached_audio = 0 if at.cached_audio_picos is None else usage.cached_audio_tokens
     metered = (
         ("input", usage.input_tokens - apart, at.input_picos),
-        ("cached_input", usage.cached_input_tokens, at.cached_input_picos),
+        ("cached_input", usage.cached_input_tokens - cached_audio, at.cached_input_picos),
+        ("cached_audio_input", cached_audio, at.cached_audio_picos or 0),
         ("cache_write", usage.cache_write_tokens - long, at.cache_write_picos),
         ("cache_write_1h", long, at.cache_write_long_picos or 0),
         ("audio_input", usage.audio_input_tokens, at.audio_input_picos),
@@ -207,7 +222,7 @@ def bound(
     dearest = 0
     for schedule in rates.schedules(service_tiers):
         for at in schedule.within(input_tokens_max):
-            of_input = at.of_input() if audio else at.of_input()[:-1]
+            of_input = at.of_input(sound=audio)
             of_output = at.of_output() if audio else at.of_output()[:-1]
             picos = _most(input_tokens_max, of_input) + _most(output_tokens_max, of_output)
             dearest = max(dearest, picos // PICOS_PER_MICRO)

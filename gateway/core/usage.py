@@ -24,7 +24,8 @@ class Usage:
     """What one call used, in tokens. `estimated` says how a figure came about that no provider reported.
 
     `clamped`: a part was reported larger than its whole and was cut to it. `cache_write_long_tokens` is the part of the
-    cache writes that is kept for an hour and has a price of its own.
+    cache writes that is kept for an hour and has a price of its own, `cached_audio_tokens` that of the cache reads that
+    is sound, which no `audio_input_tokens` hold.
     """
 
     input_tokens: int
@@ -37,12 +38,16 @@ class Usage:
     estimated: str | None = None
     clamped: bool = False
     cache_write_long_tokens: int = 0
+    cached_audio_tokens: int = 0
 
     def __post_init__(self) -> None:
         # Priced apart, so these three must fit side by side; reasoning is priced as output and may overlap with audio.
         input_parts = self.cached_input_tokens + self.cache_write_tokens + self.audio_input_tokens
-        if self.cache_write_long_tokens > self.cache_write_tokens:
-            raise UsageInvalid("a part of the cache writes is larger than the whole")
+        if (
+            self.cache_write_long_tokens > self.cache_write_tokens
+            or self.cached_audio_tokens > self.cached_input_tokens
+        ):
+            raise UsageInvalid("a part of what was cached is larger than the whole")
         if input_parts > self.input_tokens or max(self.reasoning_tokens, self.audio_output_tokens) > self.output_tokens:
             raise UsageInvalid("a part of the usage is larger than the whole")
         if max(self.input_tokens, self.output_tokens) > TOKENS_MAX or self._any_negative():
@@ -56,6 +61,7 @@ class Usage:
             or self.reasoning_tokens < 0
             or self.audio_output_tokens < 0
             or self.cache_write_long_tokens < 0
+            or self.cached_audio_tokens < 0
         )
 
     @property
@@ -164,6 +170,7 @@ def largest_report(earlier: Usage | None, later: Usage | None) -> Usage | None:
         larger["output_tokens"],
         (larger["reasoning_tokens"], larger["audio_output_tokens"]),
         larger["cache_write_long_tokens"],
+        larger["cached_audio_tokens"],
     )
     return replace(found, clamped=True) if earlier.clamped or later.clamped else found
 
@@ -174,6 +181,7 @@ def fitted(
     output_tokens: int,
     output_parts: tuple[int, int],
     cache_write_long: int = 0,
+    cached_audio: int = 0,
 ) -> Usage:
     """A usage whose parts fit: what was reported larger than its whole is cut to it and the usage is marked.
 
@@ -196,6 +204,7 @@ def fitted(
         audio_input,
         audio_output,
         cache_write_long_tokens=min(cache_write_long, cache_write),
+        cached_audio_tokens=min(cached_audio, cached),
         clamped=(cached, cache_write, audio_input) != input_parts or (reasoning, audio_output) != output_parts,
     )
 

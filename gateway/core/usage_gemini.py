@@ -31,10 +31,13 @@ def from_gemini(report: object) -> Usage | None:
     output_tokens = max(output_tokens, (total_tokens or 0) - input_tokens)
     cached = report_count(usage, "cachedContentTokenCount") or 0
     audio_input = _audio(usage, "promptTokensDetails") + _audio(usage, "toolUsePromptTokensDetails")
-    # What was read from a cache has the price of that, whatever it was, so cached audio is not audio once more.
-    audio_input = max(0, audio_input - _audio(usage, "cacheTokensDetails"))
+    # What was read from a cache has the price of that, so cached audio is not audio once more.
+    cached_audio = _audio(usage, "cacheTokensDetails")
+    audio_input = max(0, audio_input - cached_audio)
     audio_output = _audio(usage, "candidatesTokensDetails")
-    return fitted(input_tokens, (cached, 0, audio_input), output_tokens, (thoughts, audio_output))
+    return fitted(
+        input_tokens, (cached, 0, audio_input), output_tokens, (thoughts, audio_output), cached_audio=cached_audio
+    )
 
 
 def _audio(usage: Mapping[str, object], name: str) -> int:

@@ -106,7 +106,7 @@ def model_ask(
         service_tiers=None if facts.service_tier == "auto" else frozenset({facts.service_tier}),
         uncounted=_uncounted(facts, rules),
         request_digest=digest(orjson.dumps(rest) + packed_digest + plane.digest_key),
-        media=most_used(searches),
+        media=most_used(searches)._replace(sound_in=facts.content.audio_parts + facts.content.file_parts > 0),
     )
 
 

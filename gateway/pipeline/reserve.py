@@ -315,10 +315,12 @@ def _output_ask(
         cap = declared
     else:
         cap = ask.client_max_tokens if model.output_tokens_max is None else min(ask.client_max_tokens, declared)
+    # Nothing but what is not in the body can be sound; a turn that goes on from another may hold less than that.
+    sound = min(prompt_tokens, ask.prompt.weight.constants)
     return OutputAsk(
         prompt_tokens=prompt_tokens,
         prompt_usd_micros=max(
-            [r.prompt_bound(prompt_tokens, ask.service_tiers) + r.media_bound(ask.media, prompt_tokens) for r in rates]
+            [r.prompt_bound(prompt_tokens, ask.service_tiers) + r.media_bound(ask.media, sound) for r in rates]
         ),
         output_pico_usd=max(
             [max(r.output_picos(prompt_tokens, ask.service_tiers), r.media_output_picos(ask.media)) for r in rates]

@@ -193,6 +193,7 @@ def _token_rates(price: ModelPrice, input_tokens: int) -> TokenRates:
         output_picos=plain_output,
         audio_input_picos=picos(price.input_audio_mtok, plain_input),
         audio_output_picos=picos(price.output_audio_mtok, plain_output),
+        cached_audio_picos=None if price.cache_audio_read_mtok is None else picos(price.cache_audio_read_mtok, 0),
         cache_write_long_picos=None if price.cache_write_1h_mtok is None else picos(price.cache_write_1h_mtok, written),
     )
 

@@ -193,6 +193,9 @@ class Rates(Section):
     image_output_picos_per_token: PicosPerToken | None = setting(
         None, "USD per million output tokens of images; none: as output.", alias="image_output_usd_per_mtok"
     )
+    cached_audio_input_picos_per_token: PicosPerToken | None = setting(
+        None, "The same where it is sound; none: as other cache reads.", alias="cached_audio_input_usd_per_mtok"
+    )
     audio_input_picos_per_token: PicosPerToken | None = setting(
         None, "USD per million input tokens of sound; none: as input.", alias="audio_input_usd_per_mtok"
     )

@@ -74,6 +74,7 @@ def _flat(rates: RatesSetting, source: str) -> Rates:
         cached_input_picos=rates.cached_input_picos_per_token,
         cache_write_picos=rates.cache_write_picos_per_token,
         cache_write_long_picos=rates.cache_write_1h_picos_per_token,
+        cached_audio_picos=rates.cached_audio_input_picos_per_token,
         audio_input_picos=rates.audio_input_picos_per_token,
         audio_output_picos=rates.audio_output_picos_per_token,
         source=source,

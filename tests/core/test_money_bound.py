@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.catalog import PricedRates
+from gateway.core.media import Media, MediaRates
 from gateway.core.pricing import LongContext, Rates, Schedule, ServiceTier, TokenRates, cost
 from gateway.core.sizing import money_for
 from gateway.core.usage import Usage
 
 picos = st.integers(0, 200_000_000)
-token_rates = st.builds(TokenRates, picos, picos, picos, picos, picos, picos)
+token_rates = st.builds(TokenRates, picos, picos, picos, picos, picos, picos, st.none() | picos, st.none() | picos)
 schedules = st.builds(
     Schedule,
     token_rates,
@@ -27,6 +28,12 @@ rates = st.builds(
         st.builds(ServiceTier, st.sampled_from(["flex", "priority"]), schedules), max_size=2, unique_by=lambda t: t.name
     ).map(tuple),
     st.integers(0, 5_000),
+    media=st.builds(
+        MediaRates,
+        web_search_usd_micros=st.integers(0, 50_000),
+        web_search_once=st.booleans(),
+        file_search_usd_micros=st.integers(0, 50_000),
+    ),
 )
 
 
@@ -38,13 +45,33 @@ def test_rule_6_the_held_money_covers_every_usage_within_the_hold(rates: Rates, 
     prompt_tokens = data.draw(st.integers(0, 400_000))
     slices = data.draw(st.lists(st.integers(0, 50_000), min_size=1, max_size=4))
     dearest = priced.output_picos(prompt_tokens, requested)
-    held = priced.prompt_bound(prompt_tokens, requested) + sum(money_for(tokens, dearest) for tokens in slices)
+    sound_tokens = data.draw(st.integers(0, prompt_tokens))
+    most = Media(web_searches=data.draw(st.integers(0, 9)), file_searches=data.draw(st.integers(0, 9)), sound_in=True)
+    held = (
+        priced.prompt_bound(prompt_tokens, requested)
+        + priced.media_bound(most, sound_tokens)
+        + sum(money_for(tokens, dearest) for tokens in slices)
+    )
 
     used = data.draw(st.integers(0, prompt_tokens))
     cached = data.draw(st.integers(0, used))
     written = data.draw(st.integers(0, used - cached))
-    output = data.draw(st.integers(0, sum(slices)))
-    charged = cost(Usage(used, cached, written, output, 0), rates, served).total_usd_micros
+    sound = data.draw(st.integers(0, min(sound_tokens, used - cached - written)))
+    usage = Usage(
+        used,
+        cached,
+        written,
+        data.draw(st.integers(0, sum(slices))),
+        0,
+        sound,
+        cache_write_long_tokens=data.draw(st.integers(0, written)),
+        cached_audio_tokens=data.draw(st.integers(0, min(cached, sound_tokens - sound))),
+    )
+    done = Media(
+        web_searches=data.draw(st.integers(0, most.web_searches)),
+        file_searches=data.draw(st.integers(0, most.file_searches)),
+    )
+    charged = cost(usage, rates, served, done).total_usd_micros
     assert charged <= held
 
 

@@ -296,7 +296,7 @@ GEMINI = (
             **_modal("promptTokensDetails", TEXT=20, AUDIO=80),
             **_modal("cacheTokensDetails", AUDIO=60),
         ),
-        Usage(100, 60, 0, 7, 0, 20),
+        Usage(100, 60, 0, 7, 0, 20, cached_audio_tokens=60),
     ),
     last(
         "spoken output",

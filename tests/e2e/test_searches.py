@@ -1,4 +1,5 @@
-"""Tools that the provider runs for a fee: held before, capped, booked to the micro-dollar; refused without a price."""
+"""What costs more than its tokens in a conversation, searches that the provider runs and sound: held before the call
+leaves, booked to the micro-dollar, refused without a price."""
 
 import json
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamProcess) 
         models={
             **{name: model(name, PRICED) for name in KINDS},
             "unpriced": model("claude", PRICE),
+            "hears": model("gpt", {**PRICE, "audio_input_usd_per_mtok": 40}),
         },
         providers={
             name: {
@@ -42,6 +44,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamProcess) 
             }
             for name, kind in KINDS.items()
         },
+        estimates={"audio_tokens": 500},
         limits=[{"name": "poor-day", "each": "user", "agent": "poor", "usd": 0.25, "window": "day"}],
     ) as gateway:
         yield gateway
@@ -158,3 +161,19 @@ def test_gemini_is_booked_by_the_queries_of_its_grounding(gateway, upstream):
     row, meters = booked(gateway, {name.lower(): value for name, value in headers.items()}["x-comptroller-call"])
     assert meters == {"input": 1000, "output": 10, "web_searches": 20_000}
     assert row["usd_micros"] == 21_010
+
+
+def test_sound_in_a_conversation_is_held_at_its_own_price(gateway, upstream):
+    usage = {"prompt_tokens": 450, "completion_tokens": 5, "prompt_tokens_details": {"audio_tokens": 400}}
+    upstream.script(usage=usage)
+    sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+    with OpenAI(base_url=f"{gateway.origin}/v1", api_key=gateway.keys["alice"], max_retries=0) as client:
+        raw = client.chat.completions.with_raw_response.create(
+            model="hears", messages=[{"role": "user", "content": [sound]}], max_tokens=64
+        )
+    call_id = raw.headers["x-comptroller-call"]
+    row, meters = booked(gateway, call_id)
+    assert meters == {"input": 50, "audio_input": 16_000, "output": 10}
+    held = next(doc["held"] for doc in gateway.journal("held") if doc["subject"] == call_id)
+    assert held["usd_micros"] >= 500 * 40
+    assert row["usd_micros"] <= held["usd_micros"]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core.media import Media
 from gateway.core.money import usd_per_mtok_to_picos
 from gateway.core.pricing import Rates, bound, cost, flat_rates
 from gateway.core.usage import Usage
@@ -108,6 +109,47 @@ def test_rule_06_mixed_costs_differ_from_the_library_by_the_roundings_only(
     exact = _by_the_library(model, provider_id, usage, service_tier, at)
     assert abs(bill.total_usd_micros - exact) <= Decimal("0.5") * len(bill.lines)
     assert bill.total_usd_micros <= bound(usage.input_tokens, usage.output_tokens, rates)
+
+
+@pytest.mark.parametrize("model", ["gemini-2.0-flash", "gemini-2.5-flash", "gemini-2.5-flash-lite"])
+def test_sound_is_priced_apart_and_so_is_sound_from_a_cache(model: str) -> None:
+    rates = _rates("gemini", model)
+    for fresh, cached in ((1_000_000, 0), (0, 1_000_000)):
+        usage = Usage(1_000_000, cached, 0, 0, 0, fresh, cached_audio_tokens=cached)
+        listed = genai_prices.calc_price(
+            genai_prices.Usage(
+                input_tokens=1_000_000,
+                input_audio_tokens=1_000_000,
+                cache_read_tokens=cached,
+                cache_audio_read_tokens=cached,
+            ),
+            model,
+            provider_id="google",
+        )
+        assert cost(usage, rates).total_usd_micros == listed.total_price * 1_000_000
+        assert cost(usage, rates).total_usd_micros <= bound(1_000_000, 0, rates)
+    half = cost(Usage(1_000_000, 600_000, 0, 0, 0, cached_audio_tokens=400_000), rates)
+    assert [(line.meter, line.quantity) for line in half.lines] == [
+        ("input", 400_000),
+        ("cached_input", 200_000),
+        ("cached_audio_input", 400_000),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "searches", "micros"),
+    [
+        ("anthropic", "claude-sonnet-4-5", 3, 30_000),
+        ("openai", "gpt-5-mini", 3, 30_000),
+        ("gemini", "gemini-2.5-flash", 3, 35_000),  # billed by the prompt that was grounded
+        ("gemini", "gemini-3-flash-preview", 3, 42_000),  # billed by the search
+    ],
+)
+def test_searches_have_the_fee_of_the_list(kind: str, model: str, searches: int, micros: int) -> None:
+    media = Media(web_searches=searches)
+    rates = _rates(kind, model)
+    assert cost(Usage(0, 0, 0, 0, 0), rates, media=media).total_usd_micros == micros
+    assert rates.media.bound(media) >= micros
 
 
 @pytest.mark.parametrize(
