@@ -8,8 +8,9 @@ once lately, so that a quiet one does not wait for their calls to end. Within a 
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.core.capacity import OTHERS, CapacityRules, ShareFigures
@@ -21,6 +22,7 @@ LATELY_US = 30_000_000
 
 BORROWS = 2
 _SERVICE_WEIGHT = 8
+_NOBODY: Mapping[str, "deque[Ticket]"] = MappingProxyType({})
 _COST_SCALE = 10**12
 
 
@@ -179,6 +181,14 @@ class FairShare:
         if into.waiting >= part:
             return False
         return sum(len(flows.get(flow, ())) for flows in into.lines.values()) < max(1, part // 2)
+
+    def stays_out(self, share: str, model: str, flow: str) -> bool:
+        """Whether one more of this flow has no place, and could not be let in at once either: another of the same model
+        stands before it. What `has_place` and `enter` would say, without a ticket."""
+        into = self.shares.get(share)
+        if into is None or not into.lines.get(model, _NOBODY).get(flow):
+            return False
+        return not self.has_place(share, flow)
 
     def wait_us(self, ticket: Ticket, now_us: int) -> int:
         """An honest guess of how long this waiting call will stand in line, at the pace of its guarantee and of its

@@ -7,7 +7,7 @@ once however the call ends. Providers without a `capacity` section have no turns
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.core.attribution import Attribution
 from gateway.core.capacity import CapacityFigures, CapacityRules, ModelFigures, patience_us
@@ -142,6 +142,32 @@ class Lane:
         )
 
 
+class FullLine(NamedTuple):
+    """A line that had no place for a call: whose part of it, at which model, and of which key."""
+
+    lane: Lane
+    share: str
+    model: str
+    key_id: str
+
+    @property
+    def full(self) -> bool:
+        """Whether it has none for another such call now. As exact as standing in line would be, and cheap."""
+        return self.lane.fair.stays_out(self.share, self.model, self.key_id)
+
+    def turned_away(self) -> None:
+        """Counts a call that was refused by it without standing in it."""
+        self.lane.refused += 1
+
+
+class LineFull(Refused):
+    """Refused because every line that the call could stand in is full."""
+
+    def __init__(self, denial: Denial, lines: tuple[FullLine, ...]) -> None:
+        super().__init__(denial)
+        self.lines = lines
+
+
 class Turn:
     """One call's way through the lanes of its deployments. `places` = the order in which they are to be tried,
     `place` = the one it was let in for, `tokens` = what the call will probably use, `client_left` = why it was
@@ -190,18 +216,25 @@ class Turn:
             return
         await before_waiting()
         first: Refused | None = None
-        for place in places:
-            try:
-                await self._stand(place)
-            except Refused as refused:
-                if self.client_left:
-                    raise
-                first = first or refused
-            else:
-                self._first = place
-                return
-        if first is not None:
-            raise first
+        full: list[FullLine] = []
+        try:
+            for place in places:
+                try:
+                    await self._stand(place)
+                except Refused as refused:
+                    if self.client_left:
+                        raise
+                    first = first or refused
+                    full += refused.lines if isinstance(refused, LineFull) else ()
+                else:
+                    self._first = place
+                    return
+            if first is not None:
+                raise LineFull(first.denial, tuple(full)) if len(full) == len(places) else first
+        finally:
+            # An exception that a frame of its own traceback names is a cycle, and holds all that the call knew: under
+            # a flood of refusals the collector stopped every call for 50 ms a second.
+            first = None
 
     async def at(self, place: int) -> None:
         """Before an attempt: the turn at this deployment, in place of the one at another. Raises Refused."""
@@ -283,16 +316,20 @@ class Turn:
             left_us = self._until_us - since_us
             expected_us = lane.fair.wait_us(ticket, since_us)
             if not fits or left_us <= 0 or expected_us > left_us:
-                raise self._refused(lane, ticket, expected_us)
+                denial = self._denial(lane, ticket, expected_us)
+                if fits:
+                    raise Refused(denial)
+                line = FullLine(lane, share, deployment.upstream_model, self._attribution.key_id)
+                raise LineFull(denial, (line,))
             try:
                 self.client_left = await lane.wait(ticket, left_us / 1e6, self._left)
             finally:
                 self.waited_us += lane.now_us() - since_us
             if not ticket.admitted:
-                raise self._refused(lane, ticket, max(expected_us, 1_000_000))
+                raise Refused(self._denial(lane, ticket, max(expected_us, 1_000_000)))
         self._ticket = ticket
 
-    def _refused(self, lane: Lane, ticket: Ticket, expected_us: int) -> Refused:
+    def _denial(self, lane: Lane, ticket: Ticket, expected_us: int) -> Denial:
         facts = lane.fair.bottleneck(ticket, lane.now_us())
         lane.withdraw(ticket)
         lane.refused += 1
@@ -315,7 +352,7 @@ class Turn:
         )
         code = Code.CONCURRENCY_LIMITED if facts.resource == "concurrent" else Code.RATE_LIMITED
         text = f"{what}, and waiting would take longer than this call may; retry in about {after_s:.0f} s."
-        return Refused(Denial(code, text, limit=limit, retry_after_s=after_s))
+        return Denial(code, text, limit=limit, retry_after_s=after_s)
 
 
 class Capacity:

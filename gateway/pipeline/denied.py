@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from gateway.core.alerts_of import denial_alert, loop_alert, session_alert
 from gateway.core.attribution import Attribution, attribute
-from gateway.core.call import Caller
+from gateway.core.call import Caller, Kind
 from gateway.core.denial import Code, Denial, Refused
+from gateway.core.idempotency import HEADER
 from gateway.core.ledger import CallDenied, Entry, SessionChanged
 from gateway.core.record import CallRecord
 from gateway.core.session import MarkRefused, SessionState, mark_of
+from gateway.pipeline.capacity import FullLine, LineFull
 from gateway.pipeline.flights import FlightEnded, Phase
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.reserve import BudgetRefused, books_unavailable
@@ -24,6 +26,7 @@ from gateway.ports import BooksUnavailable
 _NOT_OURS = frozenset(
     {Code.UPSTREAM_FAILED, Code.UPSTREAM_INVALID, Code.UPSTREAM_QUOTA, Code.UPSTREAM_TIMEOUT, Code.LEDGER_UNAVAILABLE}
 )
+_SENT = frozenset(kind.value for kind in Kind if kind is not Kind.TOOL)
 
 
 @dataclass(slots=True)
@@ -51,6 +54,10 @@ class Trail:
         return hash((mark.kind, mark.client_id, self.asked))
 
 
+class KnownRefused(Refused):
+    """Refused from memory."""
+
+
 class LoopRefused(Refused):
     """Refused because the session runs in circles; `state` is what becomes of the session."""
 
@@ -64,10 +71,25 @@ async def refuse_at_the_door(plane: Plane, trail: Trail) -> None:
     if plane.draining:
         text = "This node is stopping and takes no new calls; retry, another one answers."
         raise Refused(Denial(Code.OVERLOADED, text, call_id=trail.call_id, retry_after_s=1.0))
-    if plane.refusals.flooded(trail.caller.key_id, plane.clock.now_us()):
-        known = plane.refusals.answer(trail.caller.key_id, trail.about)
-        if known is not None:
-            raise await denied(plane, trail, Refused(known))
+    now_us = plane.clock.now_us()
+    if plane.refusals.flooded(trail.caller.key_id, now_us):
+        known = plane.refusals.answer(trail.caller.key_id, trail.about, now_us)
+        if known is not None and (known.final or _stands_in_line(trail)):
+            raise await denied(plane, trail, KnownRefused(known))
+
+
+def _stands_in_line(trail: Trail) -> bool:
+    """Whether it is a call that a full line would turn away: a repetition may be answered without being sent."""
+    return trail.kind in _SENT and HEADER not in trail.headers
+
+
+def _full_lines(plane: Plane, trail: Trail, refused: Refused) -> tuple[FullLine, ...]:
+    """The lines that would turn another such call away. None where it might be led to another model, or answered from
+    the cache."""
+    model = plane.catalog.models.get(trail.asked)
+    if not isinstance(refused, LineFull) or plane.catalog.routes or model is None or model.cache is not None:
+        return ()
+    return refused.lines
 
 
 async def denied(plane: Plane, trail: Trail, refused: Refused) -> Refused:
@@ -80,7 +102,9 @@ async def denied(plane: Plane, trail: Trail, refused: Refused) -> Refused:
         return Refused(denial)
     if denial.code not in _NOT_OURS and phase is Phase.WAITING:
         entries = _consequences(plane, trail, refused, denial, now_us)
-        if plane.refusals.refused(trail.caller.key_id, trail.about, denial, now_us):
+        judged, lines = not isinstance(refused, KnownRefused), _full_lines(plane, trail, refused)
+        key_id = trail.caller.key_id
+        if plane.refusals.refused(key_id, trail.about, denial, now_us, judged=judged, lines=lines):
             entries.append(_row(plane, trail, denial, now_us))
         _alert(plane, trail, refused, denial, now_us)
         try:

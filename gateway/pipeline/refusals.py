@@ -4,12 +4,13 @@ Unauthenticated refusals are only counted, one row a minute, reason and source n
 sixty times a minute is refused from memory with the same answer, summed in one row a minute; the same answer is for the
 same model and tool in the same session only, since another call of this key may pass. What may have made that answer
 wrong (a resume, a grant, another limit, key or policy) has it judged anew. What has no row of its own can be explained
-from memory for a while.
+from memory for a while. A full line at a provider is such an answer for a second, as long as it is full.
 """
 
 import ipaddress
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from gateway.core.denial import Denial
 from gateway.core.ledger import Refusals
@@ -19,8 +20,31 @@ FLOOD_ABOVE = 60
 SOURCES_MAX = 1_000
 ANSWERS_MAX = 10_000
 UNWRITTEN_KEPT = 5_000
+FULL_KEPT_US = 1_000_000
+"""After so long a call behind a full line is judged whole again, for what comes before that (rule 30)."""
 
 Post = Callable[[Refusals], None]
+
+
+class Full(Protocol):
+    """What a call found full, and can look at again."""
+
+    @property
+    def full(self) -> bool: ...
+
+    def turned_away(self) -> None: ...
+
+
+class _Judged(NamedTuple):
+    denial: Denial
+    lines: Sequence[Full]
+    at_us: int
+
+    def holds(self, now_us: int) -> bool:
+        """Whether another such call would be answered the same."""
+        if self.denial.final:
+            return True
+        return bool(self.lines) and now_us - self.at_us < FULL_KEPT_US and all(line.full for line in self.lines)
 
 
 class RefusalMeter:
@@ -31,7 +55,7 @@ class RefusalMeter:
         self._minute = 0
         self._unauthenticated: Counter[tuple[str, str]] = Counter()
         self._by_key: Counter[str] = Counter()
-        self._last: dict[tuple[str, int], Denial] = {}
+        self._last: dict[tuple[str, int], _Judged] = {}
         self._unwritten: OrderedDict[str, tuple[str, Denial]] = OrderedDict()
         self._summed: Counter[tuple[str, str]] = Counter()
 
@@ -42,13 +66,18 @@ class RefusalMeter:
             source = "others"
         self._unauthenticated[reason, source] += 1
 
-    def refused(self, key_id: str, about: int, denial: Denial, now_us: int) -> bool:
+    def refused(
+        self, key_id: str, about: int, denial: Denial, now_us: int, *, judged: bool = True, lines: Sequence[Full] = ()
+    ) -> bool:
         """Counts a denial of a key. True = it is to be written as a row of its own. `about` tells apart what the same
-        answer is not for."""
+        answer is not for; `judged` = it is not from memory; `lines` are all those that were full, where that is why."""
         self._turn(now_us)
         self._by_key[key_id] += 1
-        if len(self._last) < ANSWERS_MAX or (key_id, about) in self._last:
-            self._last[key_id, about] = denial
+        if judged and (len(self._last) < ANSWERS_MAX or (key_id, about) in self._last):
+            self._last[key_id, about] = _Judged(denial, lines, now_us)
+        elif not judged and (known := self._last.get((key_id, about))) is not None:
+            for line in known.lines:
+                line.turned_away()
         if self._by_key[key_id] > FLOOD_ABOVE:
             self._summed[key_id, denial.code.value] += 1
             self._keep(key_id, denial)
@@ -64,11 +93,11 @@ class RefusalMeter:
         """Whether a key was refused too often this minute."""
         return now_us // MINUTE_US == self._minute and self._by_key[key_id] > FLOOD_ABOVE
 
-    def answer(self, key_id: str, about: int) -> Denial | None:
-        """The answer from memory for a flooding key. Only a final denial is repeated: a transient one must be judged
-        anew, or it would outlive its reason."""
-        denial = self._last.get((key_id, about))
-        return denial if denial is not None and denial.final else None
+    def answer(self, key_id: str, about: int, now_us: int) -> Denial | None:
+        """The answer from memory for a flooding key. Only what still holds is repeated: final denials, and full lines
+        that are full; any other transient one must be judged anew, or it would outlive its reason."""
+        judged = self._last.get((key_id, about))
+        return judged.denial if judged is not None and judged.holds(now_us) else None
 
     def judge_anew(self) -> None:
         """Nothing that was answered so far is repeated from memory; counting goes on."""

@@ -344,3 +344,25 @@ def test_a_noisy_share_at_ten_times_its_part_does_not_move_a_quiet_one(slots) ->
     assert p99_beside <= 1.05 * p99_alone
     noisy_served = len(beside["a"])
     assert noisy_served > 0.6 * can_serve * 6, "and the noisy one has the rest"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["enter", "leave", "withdraw"]), st.integers(0, 11)), max_size=60))
+def test_c10_who_would_stay_out_has_no_place_and_is_not_let_in(steps: list[tuple[str, int]]) -> None:
+    """The answer without a ticket is that of standing in line, for every share, model and key."""
+    who = [(share, model, key) for share in WEIGHTS for model in ("m", "n") for key in ("k", "l")]
+    fair = FairShare(rules(2, line_max=9))
+    tickets: list[Ticket] = []
+    for step, number in steps:
+        if step == "enter":
+            tickets.append(fair.enter(*who[number], 1, 0))
+        elif tickets:
+            ticket = tickets.pop(number % len(tickets))
+            fair.withdraw(ticket) if step == "withdraw" else fair.leave(ticket, 1, 0)
+        admitted(fair)
+        for share, model, key in who:
+            if fair.stays_out(share, model, key):
+                assert not fair.has_place(share, key)
+                more = fair.enter(share, model, key, 1, 0)
+                assert more not in admitted(fair)
+                fair.withdraw(more)

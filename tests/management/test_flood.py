@@ -1,20 +1,28 @@
 """A key that floods is answered from memory, but never beyond what made the answer true (rule 33)."""
 
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from gateway.core.denial import Denial
+from gateway.core.attribution import attribute
+from gateway.core.denial import Denial, Refused
 from gateway.core.session import SessionState
 from gateway.management.keys import NewKey
 from gateway.management.sessions import set_state
+from gateway.pipeline.capacity import Turn
 from gateway.pipeline.denied import Trail
-from gateway.pipeline.refusals import FLOOD_ABOVE
+from gateway.pipeline.refusals import FLOOD_ABOVE, FULL_KEPT_US
 from tests.management.hand_clock import by_hand
 from tests.management.opening import ALICE, BOB, CONFIG, ENVIRONMENT, POLICY, Opened, opening
 
+CACHED = {**CONFIG["models"], "small": {**CONFIG["models"]["small"], "cache": {"kept_for": "10m"}}}
+ROUTED = [{"name": "long", "from": "small", "to": "large", "when": "call.input_bytes > 100000"}]
 ONE_A_DAY = {"name": "one", "each": "user", "requests": 1, "window": "day"}
 
 
@@ -37,7 +45,7 @@ def remembered(node: Opened) -> Denial | None:
     """What alice's key would be told from memory in the session `run`."""
     caller = node.caller("alice")
     trail = Trail("", "chat", caller, headers={"x-comptroller-session": "run"}, asked="small")
-    return node.plane.refusals.answer(caller.key_id, trail.about)
+    return node.plane.refusals.answer(caller.key_id, trail.about, node.plane.clock.now_us())
 
 
 async def test_rule_33_a_resumed_session_is_judged_anew(node: Opened) -> None:
@@ -81,3 +89,99 @@ async def test_rule_33_a_changed_key_is_a_reason_to_judge_anew(tmp_path: Path) -
         await node.desk.create(NewKey("carl"), "admin")
         assert remembered(node) is None
         assert await code_of(node, ALICE) == "budget_exhausted"
+
+
+def line(node: Opened, *, calls: int) -> list[Turn]:
+    """So many turns that alice's calls of `small` would take, or wait for."""
+    caller, model = node.caller("alice"), node.plane.catalog.models["small"]
+    who = attribute(caller.key, node.plane.catalog.directory)
+    turns = [node.plane.capacity.turn(model.deployments, who, {}, None, lambda: (0,)) for _ in range(calls)]
+    return [turn for turn in turns if turn is not None]
+
+
+async def nothing() -> None:
+    """What a call does before it waits."""
+
+
+@contextlib.asynccontextmanager
+async def full_line(directory: Path, **sections: Any) -> AsyncIterator[tuple[Opened, Turn, list[asyncio.Task[None]]]]:
+    """A provider with one slot, which is taken, and a line of alice's that has no place: the turn and who waits."""
+    capacity = {"providers": {"sim": {"concurrent": 1, "queue": 4, "wait": "30s"}}}
+    async with opening(directory, capacity=capacity, **sections) as node:
+        by_hand(node)
+        turns = line(node, calls=3)
+        await turns[0].come(nothing)
+        waiting = [asyncio.create_task(turn.come(nothing)) for turn in turns[1:]]
+        await asyncio.sleep(0)
+        try:
+            yield node, turns[0], waiting
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def refused(node: Opened) -> int:
+    return node.plane.capacity.figures()[0].refused
+
+
+async def test_c10_a_flood_at_a_full_line_is_answered_from_memory_while_it_is_full(tmp_path: Path) -> None:
+    async with full_line(tmp_path) as (node, running, waiting):
+        assert await flood(node) == "concurrency_limited"
+        known = remembered(node)
+        assert known is not None
+        assert not known.final
+        before = refused(node)
+        assert await code_of(node, ALICE) == "concurrency_limited"
+        assert refused(node) == before + 1
+        running.leave(0)
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert remembered(node) is None
+
+
+async def test_c10_what_comes_before_a_full_line_is_found_within_a_second(tmp_path: Path) -> None:
+    async with full_line(tmp_path) as (node, _, _):
+        clock = by_hand(node)
+        assert await flood(node) == "concurrency_limited"
+        clock.at_us += FULL_KEPT_US - 1
+        assert remembered(node) is not None
+        clock.at_us += 1
+        assert remembered(node) is None
+
+
+async def test_c10_another_key_model_or_session_is_judged_for_itself(tmp_path: Path) -> None:
+    async with full_line(tmp_path) as (node, _, _):
+        assert await flood(node) == "concurrency_limited"
+        caller = node.caller("alice")
+        for headers, asked in (
+            ({"x-comptroller-session": "other"}, "small"),
+            ({"x-comptroller-session": "run"}, "large"),
+        ):
+            trail = Trail("", "chat", caller, headers=headers, asked=asked)
+            assert node.plane.refusals.answer(caller.key_id, trail.about, node.plane.clock.now_us()) is None
+
+
+@pytest.mark.parametrize("sections", [{"models": CACHED}, {"routes": ROUTED}], ids=["kept answers", "routes"])
+async def test_c10_calls_that_may_be_answered_otherwise_are_judged_whole(tmp_path: Path, sections: Any) -> None:
+    async with full_line(tmp_path, **sections) as (node, _, _):
+        assert await flood(node) == "concurrency_limited"
+        assert remembered(node) is None
+
+
+async def test_c10_a_refused_call_leaves_nothing_to_the_collector(tmp_path: Path) -> None:
+    """A cycle that holds a whole call made the collector stop all others for 50 ms a second of a flood."""
+    async with full_line(tmp_path) as (node, _, _):
+        await code_of(node, ALICE)
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(5):
+                await code_of(node, ALICE)
+            gc.collect()
+            left = [each for each in gc.garbage if isinstance(each, (Refused, Denial, Trail, Turn))]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        assert left == []
