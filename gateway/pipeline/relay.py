@@ -112,6 +112,8 @@ class Relay:
             return
         self._ended = True
         self._plane.flights.land(self._flight)
+        # Both name each other: left so, every stream would be garbage that only the collector finds.
+        self._flight.on_end = None
         outcome = self._outcome or (Outcome.OK if self._complete else Outcome.CUT_BY_CLIENT)
         try:
             await self._sent.reply.close()

@@ -1,23 +1,19 @@
 """A key that floods is answered from memory, but never beyond what made the answer true (rule 33)."""
 
 import asyncio
-import contextlib
-import gc
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from gateway.core.attribution import attribute
-from gateway.core.denial import Denial, Refused
+from gateway.core.denial import Denial
 from gateway.core.session import SessionState
 from gateway.management.keys import NewKey
 from gateway.management.sessions import set_state
-from gateway.pipeline.capacity import Turn
 from gateway.pipeline.denied import Trail
 from gateway.pipeline.refusals import FLOOD_ABOVE, FULL_KEPT_US
+from tests.management.full_line import full_line
 from tests.management.hand_clock import by_hand
 from tests.management.opening import ALICE, BOB, CONFIG, ENVIRONMENT, POLICY, Opened, opening
 
@@ -91,36 +87,6 @@ async def test_rule_33_a_changed_key_is_a_reason_to_judge_anew(tmp_path: Path) -
         assert await code_of(node, ALICE) == "budget_exhausted"
 
 
-def line(node: Opened, *, calls: int) -> list[Turn]:
-    """So many turns that alice's calls of `small` would take, or wait for."""
-    caller, model = node.caller("alice"), node.plane.catalog.models["small"]
-    who = attribute(caller.key, node.plane.catalog.directory)
-    turns = [node.plane.capacity.turn(model.deployments, who, {}, None, lambda: (0,)) for _ in range(calls)]
-    return [turn for turn in turns if turn is not None]
-
-
-async def nothing() -> None:
-    """What a call does before it waits."""
-
-
-@contextlib.asynccontextmanager
-async def full_line(directory: Path, **sections: Any) -> AsyncIterator[tuple[Opened, Turn, list[asyncio.Task[None]]]]:
-    """A provider with one slot, which is taken, and a line of alice's that has no place: the turn and who waits."""
-    capacity = {"providers": {"sim": {"concurrent": 1, "queue": 4, "wait": "30s"}}}
-    async with opening(directory, capacity=capacity, **sections) as node:
-        by_hand(node)
-        turns = line(node, calls=3)
-        await turns[0].come(nothing)
-        waiting = [asyncio.create_task(turn.come(nothing)) for turn in turns[1:]]
-        await asyncio.sleep(0)
-        try:
-            yield node, turns[0], waiting
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
-
-
 def refused(node: Opened) -> int:
     return node.plane.capacity.figures()[0].refused
 
@@ -166,22 +132,3 @@ async def test_c10_calls_that_may_be_answered_otherwise_are_judged_whole(tmp_pat
     async with full_line(tmp_path, **sections) as (node, _, _):
         assert await flood(node) == "concurrency_limited"
         assert remembered(node) is None
-
-
-async def test_c10_a_refused_call_leaves_nothing_to_the_collector(tmp_path: Path) -> None:
-    """A cycle that holds a whole call made the collector stop all others for 50 ms a second of a flood."""
-    async with full_line(tmp_path) as (node, _, _):
-        await code_of(node, ALICE)
-        gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
-            for _ in range(5):
-                await code_of(node, ALICE)
-            gc.collect()
-            left = [each for each in gc.garbage if isinstance(each, (Refused, Denial, Trail, Turn))]
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
-        assert left == []
