@@ -5,7 +5,7 @@ The body need not name one. The `api-version` is for Azure and does not go along
 
 from gateway.core.call import Kind
 from gateway.core.wire.format import WireFormat
-from gateway.core.wire.formats import OPENAI_CHAT, OPENAI_COMPLETIONS
+from gateway.core.wire.formats import OPENAI_CHAT, OPENAI_COMPLETIONS, OPENAI_IMAGES, OPENAI_SPEECH
 from gateway.pipeline.answer import Answer
 from gateway.pipeline.chat import model_call
 from gateway.web.exchange import Request
@@ -26,6 +26,16 @@ async def completions(face: Face, request: Request) -> Answer:
 async def embeddings(face: Face, request: Request) -> Answer:
     """POST /openai/deployments/{name}/embeddings"""
     return await _governed(face, request, Kind.EMBEDDINGS, OPENAI_CHAT)
+
+
+async def images(face: Face, request: Request) -> Answer:
+    """POST /openai/deployments/{name}/images/generations"""
+    return await _governed(face, request, Kind.IMAGES, OPENAI_IMAGES)
+
+
+async def speech(face: Face, request: Request) -> Answer:
+    """POST /openai/deployments/{name}/audio/speech"""
+    return await _governed(face, request, Kind.SPEECH, OPENAI_SPEECH)
 
 
 async def _governed(face: Face, request: Request, kind: Kind, wire: WireFormat) -> Answer:

@@ -59,12 +59,13 @@ async def moderations(face: Face, request: Request) -> Answer:
 
 
 async def _form_of(face: Face, request: Request, caller: Caller, wire: WireFormat) -> Arrival:
-    """Reads a form. Raises Refused for what is none, or one that could be read in two ways."""
-    content = await request.read_body()
+    """Reads a form; a deployment in the path is its model. Raises Refused for none, and for one that can be read in
+    two ways."""
+    content, deployment = await request.read_body(), request.parameters.get("deployment")
     try:
         form = read_form(content, request.headers.get("content-type", ""))
-        body: dict[str, object] = {**form.texts()}
-        if not any(part.name == "model" and not part.file for part in form.parts):
+        body: dict[str, object] = {**form.texts(), **({"model": deployment} if deployment else {})}
+        if not deployment and not any(part.name == "model" and not part.file for part in form.parts):
             raise FieldRefused("model", "`model` must be a field of the form")
     except FieldRefused as error:
         raise Refused(Denial(Code.REQUEST_MALFORMED, f"{error}.", field=error.field)) from error

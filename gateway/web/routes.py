@@ -60,6 +60,11 @@ AZURE_ROUTES = (
     Route("POST", f"{_DEPLOYMENT}/chat/completions", Guard.KEY, azure.chat_completions, "Azure chat completions"),
     Route("POST", f"{_DEPLOYMENT}/completions", Guard.KEY, azure.completions, "Azure completions"),
     Route("POST", f"{_DEPLOYMENT}/embeddings", Guard.KEY, azure.embeddings, "Azure embeddings"),
+    Route("POST", f"{_DEPLOYMENT}/images/generations", Guard.KEY, azure.images, "Azure images"),
+    Route("POST", f"{_DEPLOYMENT}/images/edits", Guard.KEY, media.image_edits, "Azure image edits, a form"),
+    Route("POST", f"{_DEPLOYMENT}/audio/speech", Guard.KEY, azure.speech, "Azure speech"),
+    Route("POST", f"{_DEPLOYMENT}/audio/transcriptions", Guard.KEY, media.transcriptions, "Azure transcriptions"),
+    Route("POST", f"{_DEPLOYMENT}/audio/translations", Guard.KEY, media.translations, "Azure translations of sound"),
     Route("POST", "/openai/responses", Guard.KEY, responses, "Azure responses"),
     Route("GET", "/openai/models", Guard.KEY, models, "The models that this key may use"),
 )

@@ -26,6 +26,15 @@ def test_a_form_keeps_every_byte_but_the_model(content, model):
     assert form.with_model(model) == MODEL.replace(b"whisper", model.encode()) + after
 
 
+def test_a_form_without_a_model_gets_one_in_front():
+    rest = b'--b0\r\ncontent-disposition: form-data; name="file"; filename="x"\r\n\r\nabc\r\n' + END
+    named = read_form(read_form(rest, TYPE).with_model("deployed"), TYPE)
+    assert named.texts() == {"model": "deployed"}
+    assert named.content.endswith(rest)
+    (file,) = named.files("file")
+    assert named.content[file.start : file.end] == b"abc"
+
+
 def test_a_list_is_read_as_one():
     item = b'--b0\r\ncontent-disposition: form-data; name="include[]"\r\n\r\nlogprobs\r\n'
     form = read_form(MODEL + item + item + END, 'multipart/form-data; boundary="b0"')

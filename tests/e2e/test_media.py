@@ -1,5 +1,6 @@
 """Images, sound, moderations and Gemini embeddings with the real SDKs: what reaches the provider, what is booked."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ import openai
 import pytest
 from google import genai
 from google.genai import types
+from openai import AzureOpenAI
 
 from tests.support.clients import sdk
 from tests.support.fixtures import UpstreamProcess
@@ -242,3 +244,45 @@ def test_a_form_with_two_models_is_refused(gateway, upstream):
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "request_malformed")
     assert "`model` came more than once" in reply.json()["error"]["message"]
     assert upstream.log() == []
+
+
+@contextlib.contextmanager
+def azure(gateway: GatewayProcess, deployment: str) -> Iterator[AzureOpenAI]:
+    client = AzureOpenAI(
+        azure_endpoint=gateway.origin,
+        azure_deployment=deployment,
+        api_version="2024-10-21",
+        api_key=gateway.keys["alice"],
+        max_retries=0,
+    )
+    with client:
+        yield client
+
+
+def test_the_azure_sdk_makes_images_speech_and_transcriptions_by_its_deployments(gateway, upstream):
+    says(upstream, {"created": 1, "data": [{"url": "http://a"}]})
+    with azure(gateway, "dall-e-3") as client:
+        raw = client.images.with_raw_response.generate(model="dall-e-3", prompt="a cat", quality="hd", size="1024x1024")
+    assert booked(gateway, raw.headers) == (0, 0, 80_000, None)
+    says(upstream, "sound", "audio/mpeg")
+    with azure(gateway, "tts") as client:
+        spoken = client.audio.speech.with_raw_response.create(model="tts", voice="alloy", input="a" * 100)
+    assert booked(gateway, spoken.headers) == (0, 0, 100 * 15, None)
+    says(upstream, {"text": "one two", "usage": {"type": "duration", "seconds": 60}})
+    with azure(gateway, "whisper") as client:
+        heard = client.audio.transcriptions.with_raw_response.create(model="whisper", file=("a.wav", SOUND))
+    assert heard.parse().text == "one two"
+    assert booked(gateway, heard.headers)[2:] == (6000, None)
+    targets = [row.target for row in upstream.log()]
+    assert targets == ["/v1/images/generations", "/v1/audio/speech", "/v1/audio/transcriptions"]
+
+
+def test_a_form_at_a_deployment_need_not_name_a_model(gateway, upstream):
+    says(upstream, {"text": "one two", "usage": {"type": "duration", "seconds": 60}})
+    reply = httpx.post(
+        f"{gateway.origin}/openai/deployments/whisper/audio/transcriptions?api-version=2024-10-21",
+        headers={"api-key": gateway.keys["alice"]},
+        files={"file": ("a.wav", SOUND, "audio/wav")},
+    )
+    assert reply.json()["text"] == "one two"
+    assert "deployed-whisper" in upstream.log()[0].body

@@ -364,7 +364,7 @@ def test_input_tokens_are_counted_for_nothing(gateway, upstream):
         ("POST", "/v1/files"),
         ("POST", "/v1/batches"),
         ("GET", "/openai/v1/responses/resp_1"),
-        ("POST", "/openai/deployments/small/images/generations"),
+        ("POST", "/openai/deployments/small/images/variations"),
     ],
 )
 def test_what_is_not_served_says_why_and_is_never_forwarded(gateway, upstream, method, path):

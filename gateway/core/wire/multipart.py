@@ -55,8 +55,12 @@ class Form(NamedTuple):
         return [part for part in self.parts if part.file and part.name in names]
 
     def with_model(self, model: str) -> bytes:
-        """The body with this name in its field `model`; every other byte stays."""
-        part = next(part for part in self.parts if part.name == "model")
+        """The body with this name in its field `model`, a new first one where it has none; every other byte stays."""
+        part = next((part for part in self.parts if part.name == "model"), None)
+        if part is None:
+            mark = self.content[: self.content.index(b"\r\n")]
+            head = mark + b'\r\nContent-Disposition: form-data; name="model"\r\n\r\n'
+            return b"".join((head, model.encode(), b"\r\n", self.content))
         return b"".join((self.content[: part.start], model.encode(), self.content[part.end :]))
 
     def _text(self, part: Part) -> str:
