@@ -4,6 +4,7 @@ under a flood of refusals, and as long every few hundred streams."""
 import gc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from gateway.pipeline.flights import Flight
 from gateway.pipeline.relay import Relay
 from gateway.pipeline.reserve import Reserved
 from tests.management.full_line import full_line
-from tests.management.opening import ALICE, BOB, Opened, opening
+from tests.management.opening import ALICE, BOB, CONFIG, Opened, opening
 
 Calling = Callable[[Opened], Awaitable[None]]
+COUNT = count()
+MODELS = {**CONFIG["models"], "large": {**CONFIG["models"]["large"], "cache": {"kept_for": "10m"}}}
 OURS = (Arrival, Denial, Flight, Refused, Relay, Reserved, Trail, Turn)
 
 
@@ -47,6 +50,16 @@ async def malformed(node: Opened) -> None:
     assert (await node.client.post("/v1/chat/completions", json={"model": "small"}, headers=headers)).status_code == 400
 
 
+async def kept(node: Opened) -> None:
+    """A stream that is kept, and one from memory."""
+    for text in (f"hi {next(COUNT)}",) * 2:
+        body = {"model": "large", "messages": [{"role": "user", "content": text}], "max_tokens": 20, "stream": True}
+        async with node.client.stream(
+            "POST", "/v1/chat/completions", json=body, headers={"authorization": f"Bearer {ALICE}"}
+        ) as reply:
+            assert b"[DONE]" in await reply.aread()
+
+
 @contextmanager
 def nothing_left() -> Iterator[None]:
     """Fails if what happens inside leaves something of ours that only the collector can free."""
@@ -64,9 +77,9 @@ def nothing_left() -> Iterator[None]:
     assert left == []
 
 
-@pytest.mark.parametrize("calling", [served, streamed, refused_by_policy, refused_by_a_limit, malformed])
+@pytest.mark.parametrize("calling", [served, streamed, kept, refused_by_policy, refused_by_a_limit, malformed])
 async def test_a_call_that_is_over_leaves_nothing_to_the_collector(tmp_path: Path, calling: Calling) -> None:
-    async with opening(tmp_path) as node:
+    async with opening(tmp_path, models=MODELS) as node:
         await calling(node)
         with nothing_left():
             for _ in range(3):
