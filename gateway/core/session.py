@@ -57,11 +57,14 @@ class SessionRules:
 @value
 class SessionMark:
     """How a call named its session. `kind`: header, claude-code, codex, opencode, copilot, child (then `client_id` is
-    its token, which is never kept), or implicit (then no `client_id`)."""
+    its token, which is never kept), or implicit (then no `client_id`). A sub-agent that its program marks has a
+    `parent`, the client's id of the session above it, or `root` where no such one is known."""
 
     kind: str
     client_id: str = ""
     agent_part: str = ""
+    parent: str = ""
+    root: str = ""
 
 
 IMPLICIT = SessionMark("implicit")
@@ -137,18 +140,35 @@ def mark_of(headers: Mapping[str, str], body: Mapping[str, object]) -> SessionMa
         return SessionMark(CHILD, _child_token(own)) if _like_child_token(own) else SessionMark("header", _checked(own))
     claude = headers.get("x-claude-code-session-id")
     if claude:
-        return SessionMark("claude-code", _checked(claude), headers.get("x-claude-code-agent-id", "")[:ID_LENGTH_MAX])
+        return _part_of("claude-code", _checked(claude), headers.get("x-claude-code-agent-id", ""))
     codex = headers.get("session-id")
     if codex and headers.get("originator", "").startswith("codex"):
-        return SessionMark("codex", _checked(codex), headers.get("thread-id", "")[:ID_LENGTH_MAX])
+        return _codex_thread(headers, _checked(codex), headers.get("thread-id", ""))
     turn = headers.get("x-codex-turn-metadata")
     if turn and (said := _object_in(turn)) and (from_turn := _text(said, "session_id")):
-        return SessionMark("codex", _checked(from_turn), _text(said, "thread_id")[:ID_LENGTH_MAX])
+        return _codex_thread(headers, _checked(from_turn), _text(said, "thread_id"))
     opencode = headers.get("x-session-id")
     if opencode:
-        root = headers.get("x-parent-session-id") or opencode
-        return SessionMark("opencode", _checked(root), opencode[:ID_LENGTH_MAX])
+        above = headers.get("x-parent-session-id", "")
+        parent = _checked(above) if above and above != opencode else ""
+        return SessionMark("opencode", _checked(opencode), opencode, parent, parent)
     return _mark_in_body(body) or _cache_key_mark(headers, body) or IMPLICIT
+
+
+def _part_of(kind: str, root: str, part: str, parent: str = "") -> SessionMark:
+    """A sub-agent's own session below that of the run. The space between their ids is in no id of a client."""
+    if not part:
+        return SessionMark(kind, root)
+    part = _checked(part)
+    return SessionMark(kind, f"{root} {part}", part, f"{root} {_checked(parent)}" if parent else root, root)
+
+
+def _codex_thread(headers: Mapping[str, str], root: str, thread: str) -> SessionMark:
+    """The thread of the run itself is its session; one that another thread began says so."""
+    parent = headers.get("x-codex-parent-thread-id", "")
+    if thread and (parent or "x-openai-subagent" in headers):
+        return _part_of("codex", root, thread, parent)
+    return SessionMark("codex", root, thread[:ID_LENGTH_MAX])
 
 
 def _mark_in_body(body: Mapping[str, object]) -> SessionMark | None:

@@ -34,7 +34,7 @@ from gateway.pipeline.answer import view_object
 from gateway.pipeline.child_session import SESSION_HEADER, refuse_fan_out
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.reserve import books_unavailable
-from gateway.pipeline.sessions import LiveSession, refuse_unless_open
+from gateway.pipeline.sessions import LiveSession, put_back, refuse_unless_open
 from gateway.ports import BooksUnavailable
 
 _LASTING = frozenset({WindowKind.SESSION, WindowKind.TOTAL})
@@ -221,20 +221,18 @@ async def _write_down(
     plane: Plane, parent: LiveSession, child: LiveSession, hold: Hold, attribution: Attribution, actor: str
 ) -> None:
     now_us = child.session.opened_at_us
-    action, parent.pending = parent.pending, None
-    entries: list[Entry] = (
-        [] if action is None else [SessionChanged(now_us, parent.session, action, actor, attribution)]
-    )
-    entries.append(SessionChanged(now_us, child.session, "opened", actor, attribution))
+    opening = parent.take_pending()
+    changes = [*((each.session, action) for each, action in opening), (child.session, "opened")]
+    entries: list[Entry] = [SessionChanged(now_us, each, action, actor, attribution) for each, action in changes]
     try:
         await plane.books.commit(*entries)
     except BaseException as error:
         # Cancelled, it may have been written: then it counts as opened, and nobody has its token.
-        parent.pending = action
+        put_back(opening)
         plane.limiter.void(hold, written=isinstance(error, asyncio.CancelledError))
         plane.sessions.drop(child)
         raise
-    parent.written = child.written = True
+    child.is_written()
     child.pending = None
     plane.limiter.settle(hold, Amounts())
 

@@ -1,5 +1,7 @@
 """The session that a call's mark leads to. A child is reached only with its signed token (rule 16): the signature and
-whom it is for are checked before anything is looked up."""
+whom it is for are checked before anything is looked up. A sub-agent that its program marks has a child session without
+a part of its own: all that is above it holds what it spends. Programs never close these, so where there may be no more
+of them the call belongs to the session above."""
 
 from dataclasses import replace
 
@@ -7,7 +9,15 @@ from gateway.core.call import Caller
 from gateway.core.child_token import TokenExpired, TokenRefused, read_token
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.identity import KeyState, VirtualKey
-from gateway.core.session import CHILD, Continuation, Session, SessionMark, SessionState, continue_session
+from gateway.core.session import (
+    CHILD,
+    Continuation,
+    Session,
+    SessionMark,
+    SessionRules,
+    SessionState,
+    continue_session,
+)
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.sessions import LiveSession
 
@@ -18,12 +28,57 @@ async def session_of(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSes
     """Raises Refused and BooksUnavailable."""
     if mark.kind == CHILD:
         return await _child(plane, caller, mark.client_id)
+    if mark.parent:
+        return await _sub_agent(plane, caller, mark)
     return await plane.sessions.resolve(caller.key_id, mark, plane.catalog.sessions, plane.clock.now_us())
+
+
+async def _sub_agent(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSession:
+    rules, sessions, now_us = plane.catalog.sessions, plane.sessions, plane.clock.now_us()
+    parent = await _above(plane, caller, mark)
+    live = await sessions.find(caller.key_id, mark)
+    if live is not None and not _begins(live, rules, now_us) and sessions.goes_on(live, rules, now_us):
+        return live
+    stored = await plane.books.descendants(parent.id) if parent.written else []
+    parent = await _above(plane, caller, mark)  # in memory, unless it was let go meanwhile
+    live = sessions.known(caller.key_id, mark)  # somebody else may have opened it meanwhile
+    begins = live is None or _begins(live, rules, now_us)
+    full = parent.session.depth >= rules.depth_max or _open_children(plane, parent, stored) >= rules.children_max
+    if begins and full:
+        return parent
+    if live is not None and sessions.goes_on(live, rules, now_us):
+        return live
+    return sessions.open(caller.key_id, mark, parent, now_us)
+
+
+def _begins(live: LiveSession, rules: SessionRules, now_us: int) -> bool:
+    """Whether a call makes it one more child that is open."""
+    continuation = continue_session(live.session, rules, now_us, in_flight=live.in_flight)
+    return continuation in (Continuation.REOPENS, Continuation.STARTS_AFRESH)
+
+
+async def _above(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSession:
+    """The session above a sub-agent's, which goes on with all that is above it."""
+    rules, sessions, now_us = plane.catalog.sessions, plane.sessions, plane.clock.now_us()
+    found = await sessions.find(caller.key_id, SessionMark(mark.kind, mark.parent))
+    if found is not None and all(sessions.goes_on(each, rules, now_us) for each in reversed((found, *found.above))):
+        return found
+    return await sessions.resolve(caller.key_id, SessionMark(mark.kind, mark.root), rules, now_us)
 
 
 def refuse_fan_out(plane: Plane, parent: LiveSession, stored: list[Session]) -> None:
     """Raises Refused if the parent has all the children open that it may have. `stored` = those below it as the books
     have them; those in memory are known better, so two who open one at the same time see each other."""
+    rules, open_now = plane.catalog.sessions, _open_children(plane, parent, stored)
+    if open_now >= rules.children_max:
+        text = (
+            f"This session has {open_now} child sessions open, and {rules.children_max} are allowed at once. "
+            "Close one of them (session_close) or do the work here."
+        )
+        raise Refused(Denial(Code.SESSION_LIMIT, text))
+
+
+def _open_children(plane: Plane, parent: LiveSession, stored: list[Session]) -> int:
     rules, now_us = plane.catalog.sessions, plane.clock.now_us()
     children = {each.id: each for each in stored if each.parent_id == parent.id}
     busy = set()
@@ -32,13 +87,7 @@ def refuse_fan_out(plane: Plane, parent: LiveSession, stored: list[Session]) -> 
         if live.in_flight:
             busy.add(live.id)
     since_us = now_us - int(rules.idle_timeout_s * 1_000_000)
-    open_now = sum(_counts_as_open(each, since_us) or each.id in busy for each in children.values())
-    if open_now >= rules.children_max:
-        text = (
-            f"This session has {open_now} child sessions open, and {rules.children_max} are allowed at once. "
-            "Close one of them (session_close) or do the work here."
-        )
-        raise Refused(Denial(Code.SESSION_LIMIT, text))
+    return sum(_counts_as_open(each, since_us) or each.id in busy for each in children.values())
 
 
 def _counts_as_open(session: Session, since_us: int) -> bool:

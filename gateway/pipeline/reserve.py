@@ -26,7 +26,7 @@ from gateway.pipeline.capacity import Turn
 from gateway.pipeline.observed import observed, would_deny
 from gateway.pipeline.plane import Plane
 from gateway.pipeline.reroute import Reroute
-from gateway.pipeline.sessions import LiveSession
+from gateway.pipeline.sessions import LiveSession, put_back
 from gateway.pipeline.throttle import throttle
 from gateway.ports import BooksUnavailable
 
@@ -149,25 +149,25 @@ async def commit_hold(plane: Plane, live: LiveSession, hold: Hold, placed: HoldP
     entries: list[Entry | KeyUsed] = []
     if (used := plane.replays.claims.pop(hold.call_id, None)) is not None:
         entries.append(used)
-    action, live.pending = live.pending, None
-    if action is not None:
-        entries.append(SessionChanged(placed.at_us, live.session, action, "caller", hold.attribution))
+    opening = live.take_pending()
+    for each, action in opening:
+        entries.append(SessionChanged(placed.at_us, each.session, action, "caller", hold.attribution))
     plane.flights.holding(hold.call_id)
     try:
         await plane.books.commit(*entries, placed)
     except BooksUnavailable as error:
-        live.pending = action
+        put_back(opening)
         plane.limiter.void(hold, written=False)
         raise Refused(books_unavailable()) from error
     except BaseException:
         # The row may or may not be written by now; an ending for it is right in both cases.
-        live.pending = action
+        put_back(opening)
         plane.limiter.void(hold)
         plane.books.post(
             CallVoided(hold.call_id, plane.clock.now_us(), "the caller left before anything was sent", 499)
         )
         raise
-    live.written = True
+    live.is_written()
 
 
 def books_unavailable() -> Denial:

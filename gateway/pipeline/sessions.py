@@ -72,8 +72,22 @@ class LiveSession:
 
     @property
     def opens(self) -> int:
-        """1 for the call that opens it: whoever comes while that one is being written down opens nothing more."""
-        return 1 if self.pending == OPENED else 0
+        """How many sessions the next call opens, it and those above it: whoever comes while that one is being written
+        down opens nothing more."""
+        return (self.pending == OPENED) + sum([each.pending == OPENED for each in self.above])
+
+    def take_pending(self) -> "list[tuple[LiveSession, str]]":
+        """What is still to be written about it and those above it, the root first. Taken: nobody else writes it."""
+        taken = [(each, action) for each in reversed((self, *self.above)) if (action := each.pending) is not None]
+        for each, _ in taken:
+            each.pending = None
+        return taken
+
+    def is_written(self) -> None:
+        """The books have it, and so all above it."""
+        self.written = True
+        for each in self.above:
+            each.written = True
 
     def used_model(self, alias: str) -> None:
         self.models[alias] = None
@@ -97,16 +111,25 @@ class SessionRegistry:
 
     async def resolve(self, key_id: str, mark: SessionMark, rules: SessionRules, now_us: int) -> LiveSession:
         """The session that a call belongs to. Raises Refused (`session_expired`) and BooksUnavailable."""
+        live = await self.find(key_id, mark)
+        if live is not None and self.goes_on(live, rules, now_us):
+            return live
+        return self.open(key_id, mark, None, now_us)
+
+    async def find(self, key_id: str, mark: SessionMark) -> LiveSession | None:
+        """The session of a mark, from memory or the books, whatever its state. Raises BooksUnavailable."""
         address = (key_id, mark.kind, mark.client_id)
         while (asked := self._asked.get(address)) is not None:
             await asyncio.shield(asked)  # raises what the one who asks was told
         live = self._by_address.get(address)
-        if live is None:
-            live = await self._stored(address)
-        if live is not None and self.goes_on(live, rules, now_us):
-            return live
-        fresh = Session(self._ids.new("ses"), key_id, mark, SessionState.OPEN, now_us, now_us, now_us)
-        live = self._by_address[address] = self.take_up(LiveSession(fresh, written=False))
+        return live if live is not None else await self._stored(address)
+
+    def open(self, key_id: str, mark: SessionMark, parent: LiveSession | None, now_us: int) -> LiveSession:
+        """A new session, below another one where it has a parent. Its first admitted call writes it down."""
+        above = () if parent is None else (parent.id, *parent.session.ancestors)
+        fresh = Session(self._ids.new("ses"), key_id, mark, SessionState.OPEN, now_us, now_us, now_us, ancestors=above)
+        live = self.take_up(LiveSession(fresh, written=False, parent=parent))
+        self._by_address[key_id, mark.kind, mark.client_id] = live
         return live
 
     async def _stored(self, address: Address) -> LiveSession | None:
@@ -124,9 +147,10 @@ class SessionRegistry:
             del self._asked[address]
             if not done.done():
                 done.set_result(None)
+        above = None if stored is None or stored.parent_id is None else await self.by_id(stored.parent_id)
         live = self._by_address.get(address)
         if live is None and stored is not None:
-            live = self._by_id.get(stored.id) or self.take_up(LiveSession(stored, written=True))
+            live = self._by_id.get(stored.id) or self.take_up(LiveSession(stored, written=True, parent=above))
             live.session = replace(live.session, mark=stored.mark)
             self._by_address[address] = live
         return live
@@ -193,8 +217,9 @@ class SessionRegistry:
         for ancestor in live.above:
             ancestor.in_flight -= 1
             ancestor.session = ancestor.session.active_at(now_us)
-        if not live.written and not live.in_flight:
-            self.drop(live)
+        for each in (live, *live.above):
+            if not each.written and not each.in_flight:
+                self.drop(each)
 
     def change(self, live: LiveSession, state: SessionState, reason: str, actor: str, now_us: int) -> SessionChanged:
         """The session's new state; the caller writes the entry down."""
@@ -260,6 +285,12 @@ class SessionRegistry:
         if live.above:
             live.above[0].children[live.id] = live
         return live
+
+
+def put_back(taken: list[tuple[LiveSession, str]]) -> None:
+    """What was taken to be written was not."""
+    for live, action in taken:
+        live.pending = action
 
 
 def refuse_unless_open(live: LiveSession) -> None:

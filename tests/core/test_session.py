@@ -40,7 +40,7 @@ HEADER = SessionMark("header", "run-1")
         (
             {"x-claude-code-session-id": UUID, "x-claude-code-agent-id": "agent-7"},
             {},
-            SessionMark("claude-code", UUID, "agent-7"),
+            SessionMark("claude-code", f"{UUID} agent-7", "agent-7", UUID, UUID),
         ),
         ({"session-id": UUID, "originator": "codex_cli_rs"}, {}, SessionMark("codex", UUID)),
         (
@@ -53,7 +53,11 @@ HEADER = SessionMark("header", "run-1")
         ({"x-codex-turn-metadata": "no json"}, {}, IMPLICIT),
         ({"x-codex-turn-metadata": '{"session_id": 5}'}, {}, IMPLICIT),
         ({"x-session-id": "ses_1"}, {}, SessionMark("opencode", "ses_1", "ses_1")),
-        ({"x-session-id": "ses_2", "x-parent-session-id": "ses_1"}, {}, SessionMark("opencode", "ses_1", "ses_2")),
+        (
+            {"x-session-id": "ses_2", "x-parent-session-id": "ses_1"},
+            {},
+            SessionMark("opencode", "ses_2", "ses_2", "ses_1", "ses_1"),
+        ),
         ({}, {"metadata": {"user_id": json.dumps({"session_id": UUID})}}, SessionMark("claude-code", UUID)),
         ({}, {"metadata": {"user_id": f"user_abc_account__session_{UUID}"}}, SessionMark("claude-code", UUID)),
         ({}, {"metadata": {"user_id": "alice"}}, IMPLICIT),
@@ -96,14 +100,14 @@ CHAT = {"messages": [{"role": "user", "content": "hello"}]}
         pytest.param(
             {**CLAUDE, "x-claude-code-agent-id": "a1b2"},
             CLAUDE_BODY,
-            SessionMark("claude-code", UUID, "a1b2"),
+            SessionMark("claude-code", f"{UUID} a1b2", "a1b2", UUID, UUID),
             id="claude-code-sub-agent",
         ),
         pytest.param(CODEX, CODEX_BODY, SessionMark("codex", UUID, "t1"), id="codex"),
         pytest.param(
             {**CODEX, "thread-id": "t2", "x-codex-parent-thread-id": "t1", "x-openai-subagent": "collab_spawn"},
             CODEX_BODY,
-            SessionMark("codex", UUID, "t2"),
+            SessionMark("codex", f"{UUID} t2", "t2", f"{UUID} t1", UUID),
             id="codex-sub-agent",
         ),
         pytest.param(
@@ -117,7 +121,7 @@ CHAT = {"messages": [{"role": "user", "content": "hello"}]}
         pytest.param(
             {"x-session-id": "ses_2", "x-session-affinity": "ses_2", "x-parent-session-id": "ses_1"},
             {},
-            SessionMark("opencode", "ses_1", "ses_2"),
+            SessionMark("opencode", "ses_2", "ses_2", "ses_1", "ses_1"),
             id="opencode-sub-agent",
         ),
         pytest.param(

@@ -69,9 +69,13 @@ def test_a_mark_is_one_session_inside_its_key(gateway, kind, headers, body):
     ]
 
 
-def test_a_sub_agent_of_opencode_is_counted_with_its_parent(gateway):
+def test_a_sub_agent_of_opencode_has_a_child_session_which_counts_on_the_run(gateway):
     root = session_of(gateway, x_session_id="ses_root")
-    assert session_of(gateway, x_session_id="ses_child", x_parent_session_id="ses_root") == root
+    child = session_of(gateway, x_session_id="ses_child", x_parent_session_id="ses_root")
+    assert child != root
+    assert session_of(gateway, x_session_id="ses_child", x_parent_session_id="ses_root") == child
+    shown = gateway.cli("sessions", "show", child, "--json").json
+    assert (shown["parent"], shown["depth"]) == (root, 1)
 
 
 def test_two_models_of_one_turn_are_counted_in_one_session(gateway):

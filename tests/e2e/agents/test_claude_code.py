@@ -115,7 +115,7 @@ def test_quota_status_over_mcp_tells_what_its_own_model_calls_spent(gateway, ups
     assert [limit["spent"] for limit in session["limits"]] == [spent]
 
 
-def test_its_sub_agent_spends_from_the_session_of_its_run(gateway, upstream, tmp_path):
+def test_its_sub_agent_has_a_child_session_of_its_run(gateway, upstream, tmp_path):
     task = {"description": "look", "prompt": "say where you are", "subagent_type": "general-purpose"}
     upstream.script(text="it is done")
     upstream.script(tool_calls=[{"name": "Agent", "arguments": task}], times=1)
@@ -127,4 +127,8 @@ def test_its_sub_agent_spends_from_the_session_of_its_run(gateway, upstream, tmp
     assert any("say where you are" in json.dumps(row.json["messages"][0]) for row in rows[1:])
     calls = gateway.settled()[before:]
     assert len(calls) == len(rows) >= 3
-    assert len({call["session_id"] for call in calls}) == 1
+    used = {call["session_id"] for call in calls}
+    marks = ",".join("?" * len(used))
+    sessions = gateway.rows(f"SELECT id, ancestors FROM sessions WHERE id IN ({marks}) ORDER BY ancestors", *used)
+    run, child = sorted(sessions, key=lambda row: len(json.loads(row["ancestors"])))
+    assert (json.loads(run["ancestors"]), json.loads(child["ancestors"])) == ([], [run["id"]])
