@@ -1,6 +1,7 @@
 """What holds for every test: a clean environment, no skips in CI, property tests without a stopwatch."""
 
 import os
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -22,6 +23,9 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(AMBIENT_PREFIXES) or name.upper() in AMBIENT_NAMES:
             del os.environ[name]
+    # The suite starts some hundred gateways; without this each of them would compile each module anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     settings.load_profile("ci" if CI else "local")
 
 
