@@ -1,5 +1,5 @@
 """Between a client and a provider that speak different wire formats: whole replies, refusals and streams on their way
-back. What goes out is made with the request (`gateway.pipeline.read_request`)."""
+back, and what a request becomes on its way out."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,14 +8,26 @@ from typing import Any
 import orjson
 
 from gateway.core.wire import neutral
+from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.format import StreamEnd, WireFormat
-from gateway.core.wire.neutral import Half
+from gateway.core.wire.neutral import Half, NeutralRequest
+from gateway.core.wire.untranslatable import respelled
 
 
 def half_of(wire: WireFormat) -> Half:
     """Formats without a half are never chosen for translation."""
     assert wire.half is not None
     return wire.half
+
+
+def written_request(
+    front: WireFormat, upstream: WireFormat, request: NeutralRequest, model: str, output_max: int, cap_field: str
+) -> Mapping[str, Any]:
+    """Raises FieldRefused for what the provider has no counterpart for, by the name that the client knows."""
+    try:
+        return half_of(upstream).write_request(request, model, output_max, cap_field)
+    except FieldRefused as refused:
+        raise respelled(refused, half_of(front).spelled.get(refused.field, refused.field)) from None
 
 
 def translated_reply(

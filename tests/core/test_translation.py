@@ -188,7 +188,6 @@ def user(content: Any) -> dict[str, Any]:
         ("openai_chat", {**user("hi"), "n": 2}, "n"),
         ("openai_chat", {**user("hi"), "response_format": {"type": "json_schema"}}, "response_format"),
         ("openai_chat", {**user("hi"), "presence_penalty": 0.5}, "presence_penalty"),
-        ("openai_chat", {**user("hi"), "temperature": 2}, "temperature"),
         ("openai_chat", {**user("hi"), "tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
         ("openai_chat", {**user("hi"), "tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools"),
         ("openai_chat", {**user("hi"), "documents": []}, "documents"),
