@@ -103,6 +103,8 @@ class MessagesReader:
                 return [ended] if self._usage is None else [ended, neutral.Reported(self._usage)]
             case {"type": "message_stop"}:
                 return [neutral.Finished()]
+            case {"type": "error"}:
+                return [neutral.Failed(error_text(chunk))]
         return []
 
     def _add(self, holder: Mapping[str, Any], *, start: bool = False) -> None:

@@ -168,7 +168,15 @@ class Finished(NamedTuple):
     """Nothing more comes."""
 
 
-Delta = Declared | Started | TextDelta | ThinkingDelta | ToolStarted | ToolArguments | Ended | Reported | Finished
+class Failed(NamedTuple):
+    """The provider breaks off its answer, in its own words, which may be none."""
+
+    text: str
+
+
+Delta = (
+    Declared | Started | TextDelta | ThinkingDelta | ToolStarted | ToolArguments | Ended | Reported | Finished | Failed
+)
 
 
 class StreamReader(Protocol):

@@ -80,8 +80,11 @@ class ChatReader:
         self._tool: int | None = None
 
     def feed(self, chunk: Mapping[str, Any]) -> list[neutral.Delta]:
+        if chunk.get("error"):
+            return [neutral.Failed(error_text(chunk))]
         found: list[neutral.Delta] = []
-        if not self._started:
+        # Azure's first chunk tells of the prompt's filters alone and has neither id nor model.
+        if not self._started and (chunk.get("id") or chunk.get("choices")):
             self._started = True
             found.append(neutral.Started(str(chunk.get("id") or ""), str(chunk.get("model") or "")))
         choices = chunk.get("choices")

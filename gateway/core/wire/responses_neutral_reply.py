@@ -7,6 +7,7 @@ from typing import Any
 from gateway.core.usage import Usage
 from gateway.core.wire import neutral
 from gateway.core.wire.neutral import NeutralReply, Stop
+from gateway.core.wire.openai_neutral_reply import error_text
 from gateway.core.wire.responses_items import call_of, kind_of, output_texts
 from gateway.core.wire.responses_neutral_request import CUSTOM_CALL, FREE_TEXT
 from gateway.core.wire.responses_reply import BLANK, reply_usage, usage_object
@@ -67,6 +68,10 @@ class ResponsesReader:
                 usage, _ = reply_usage(response)
                 ended = neutral.Ended(_stop(response, self._parts))
                 return [ended, *([] if usage is None else [neutral.Reported(usage)]), neutral.Finished()]
+            case {"type": "response.failed", "response": dict(response)}:
+                return [neutral.Failed(error_text(response))]
+            case {"type": "error", **error}:
+                return [neutral.Failed(error_text({"error": error.get("error") or error}))]
         return []
 
     def _delta(self, kind: Any, text: str) -> list[neutral.Delta]:
