@@ -111,7 +111,10 @@ replies = st.builds(
 
 
 def ends_as_told(name: str, reply: NeutralReply) -> bool:
+    """Not where the formats of OpenAI tell the end by whether a tool was called."""
     calls = any(isinstance(part, neutral.ToolUse) for part in reply.parts)
+    if name == "openai_chat" and reply.stop is Stop.END:
+        return not calls
     return name != RESPONSES or reply.stop not in (Stop.END, Stop.TOOL_USE) or (reply.stop is Stop.TOOL_USE) is calls
 
 

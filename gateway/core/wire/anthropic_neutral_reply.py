@@ -95,7 +95,7 @@ class MessagesReader:
                 return [neutral.TextDelta(text)]
             case {"type": "content_block_delta", "delta": {"thinking": str(text)}}:
                 return [neutral.ThinkingDelta(text)]
-            case {"type": "content_block_delta", "delta": {"partial_json": str(text)}}:
+            case {"type": "content_block_delta", "delta": {"partial_json": str(text)}} if text:
                 return [neutral.ToolArguments(text)]
             case {"type": "message_delta", "delta": {"stop_reason": str(reason)}}:
                 self._add(chunk)
