@@ -20,7 +20,7 @@ from gateway.core.wire.openai_embeddings import read_embeddings
 from gateway.core.wire.searches import allowed, most_used
 from gateway.core.wire.task import TaskFacts
 from gateway.pipeline.plane import Plane
-from gateway.pipeline.translate import half_of
+from gateway.pipeline.translate import half_of, written_request
 
 
 def request_facts(arrival: Arrival) -> RequestFacts:
@@ -202,7 +202,8 @@ class _Sending:
         facts, upstream = self._facts, self.spoken(deployment)
         if upstream is not None and upstream is not self._wire and (request := self.translated()) is not None:
             most = cap or facts.client_max_tokens or self._model.output_tokens_max or OUTPUT_TOKENS_ASSUMED
-            return half_of(upstream).write_request(request, deployment.upstream_model, most, deployment.cap_field)
+            model, field = deployment.upstream_model, deployment.cap_field
+            return written_request(self._wire, upstream, request, model, most, field)
         return self._wire.requests.outgoing(
             self._body,
             facts,
@@ -226,7 +227,7 @@ class _Sending:
         for deployment in self._model.deployments:
             upstream = None if self._wire.name in deployment.speaks else _translatable_to(deployment)
             if upstream is not None:
-                half_of(upstream).write_request(request, self._model.alias, 1, deployment.cap_field)
+                written_request(self._wire, upstream, request, self._model.alias, 1, deployment.cap_field)
         return request
 
 

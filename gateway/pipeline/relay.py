@@ -30,10 +30,9 @@ from gateway.pipeline.reserve import Reserved, counted_prompt
 from gateway.pipeline.settle import Ended, settle_model
 from gateway.pipeline.standing import pause_by_limit
 from gateway.pipeline.topup import Governor
-from gateway.pipeline.translate import StreamTranslation
+from gateway.pipeline.translate import BROKE_OFF, ProviderFailed, StreamTranslation
 
 AFTER_DONE_S = 0.2
-BROKE_OFF = "The provider broke off its answer."
 
 
 class Relay:
@@ -140,6 +139,8 @@ class Relay:
                 pause_by_limit(self._plane, self._live, error.denial, self._reserved.hold.attribution)
             return error.denial
         self._outcome = Outcome.CUT_BY_UPSTREAM
+        if isinstance(error, ProviderFailed):
+            return error.denial()
         if str(error) == BROKE_OFF:
             return Denial(Code.UPSTREAM_FAILED, BROKE_OFF)
         return upstream_denial(error if isinstance(error, UpstreamError) else UpstreamInvalid(str(error)))

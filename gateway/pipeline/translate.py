@@ -1,5 +1,5 @@
 """Between a client and a provider that speak different wire formats: whole replies, refusals and streams on their way
-back. What goes out is made with the request (`gateway.pipeline.read_request`)."""
+back, and what a request becomes on its way out."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,15 +7,43 @@ from typing import Any
 
 import orjson
 
+from gateway.core.denial import Code, Denial
+from gateway.core.upstream import UpstreamFailed
 from gateway.core.wire import neutral
+from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.format import StreamEnd, WireFormat
-from gateway.core.wire.neutral import Half
+from gateway.core.wire.neutral import Half, NeutralRequest
+from gateway.core.wire.untranslatable import respelled
+
+BROKE_OFF = "The provider broke off its answer."
+
+
+class ProviderFailed(UpstreamFailed):
+    """The provider itself breaks off its answer in the middle; with what it says of that, which may be nothing."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(BROKE_OFF, sent=True)
+        self.text = text
+
+    def denial(self) -> Denial:
+        words = BROKE_OFF if not self.text else f"The provider broke off its answer: {self.text}"
+        return Denial(Code.UPSTREAM_FAILED, words)
 
 
 def half_of(wire: WireFormat) -> Half:
     """Formats without a half are never chosen for translation."""
     assert wire.half is not None
     return wire.half
+
+
+def written_request(
+    front: WireFormat, upstream: WireFormat, request: NeutralRequest, model: str, output_max: int, cap_field: str
+) -> Mapping[str, Any]:
+    """Raises FieldRefused for what the provider has no counterpart for, by the name that the client knows."""
+    try:
+        return half_of(upstream).write_request(request, model, output_max, cap_field)
+    except FieldRefused as refused:
+        raise respelled(refused, half_of(front).spelled.get(refused.field, refused.field)) from None
 
 
 def translated_reply(
@@ -55,7 +83,7 @@ class StreamTranslation:
         self._finished = False
 
     def feed(self, chunk: Mapping[str, Any]) -> bytes:
-        """The bytes for the client that say what this event of the provider says."""
+        """The bytes for the client that say what this event of the provider says. Raises ProviderFailed."""
         return b"".join([self._written(delta) for delta in self._reader.feed(chunk)])
 
     def finish(self) -> bytes:
@@ -63,6 +91,8 @@ class StreamTranslation:
         return b"" if self._finished else self._written(neutral.Finished())
 
     def _written(self, delta: neutral.Delta) -> bytes:
+        if isinstance(delta, neutral.Failed):
+            raise ProviderFailed(delta.text)
         parts = []
         for chunk in self._writer.write(delta):
             if self._ending.watching:

@@ -174,7 +174,7 @@ def asked(*parts: neutral.Part, **fields: Any) -> NeutralRequest:
     ("request_", "field"),
     [
         (asked(neutral.Image(url="https://example.com/a.png")), "messages"),
-        (asked(parallel=False), "tools"),
+        (asked(parallel=False), "parallel"),
     ],
 )
 @BOTH

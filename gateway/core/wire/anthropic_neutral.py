@@ -1,5 +1,7 @@
 """Anthropic messages' half of translation."""
 
+from types import MappingProxyType
+
 from gateway.core.wire import anthropic_neutral_reply, anthropic_neutral_request
 from gateway.core.wire.neutral import Half
 
@@ -12,4 +14,5 @@ HALF = Half(
     writer=anthropic_neutral_reply.MessagesWriter,
     error_text=anthropic_neutral_reply.error_text,
     error_body=anthropic_neutral_reply.error_body,
+    spelled=MappingProxyType({"stop": "stop_sequences", "parallel": "tool_choice"}),
 )

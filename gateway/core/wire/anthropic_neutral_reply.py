@@ -95,7 +95,7 @@ class MessagesReader:
                 return [neutral.TextDelta(text)]
             case {"type": "content_block_delta", "delta": {"thinking": str(text)}}:
                 return [neutral.ThinkingDelta(text)]
-            case {"type": "content_block_delta", "delta": {"partial_json": str(text)}}:
+            case {"type": "content_block_delta", "delta": {"partial_json": str(text)}} if text:
                 return [neutral.ToolArguments(text)]
             case {"type": "message_delta", "delta": {"stop_reason": str(reason)}}:
                 self._add(chunk)
@@ -103,6 +103,8 @@ class MessagesReader:
                 return [ended] if self._usage is None else [ended, neutral.Reported(self._usage)]
             case {"type": "message_stop"}:
                 return [neutral.Finished()]
+            case {"type": "error"}:
+                return [neutral.Failed(error_text(chunk))]
         return []
 
     def _add(self, holder: Mapping[str, Any], *, start: bool = False) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from gateway.core.wire import neutral
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
+from gateway.core.wire.untranslatable import untranslatable
 
 LEFT_OUT = ("context_management", "output_config", "service_tier", "thinking", "cache_control", "top_k", "speed")
 """Fields that hint at how the provider works: another family's provider has its own way."""
@@ -25,11 +26,11 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
     """The body was checked by `read_messages`. Raises FieldRefused."""
     for name, value in body.items():
         if name not in _UNDERSTOOD and name not in LEFT_OUT and value is not None:
-            raise _untranslatable(name)
+            raise untranslatable(name)
     choice = body.get("tool_choice") or {}
     kind = choice.get("type") if isinstance(choice, Mapping) else "?"
     if kind is not None and kind not in _CHOICES:
-        raise _untranslatable("tool_choice")
+        raise untranslatable("tool_choice")
     system, messages = _read_messages(body)
     metadata = body.get("metadata")
     return NeutralRequest(
@@ -49,7 +50,9 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
 
 
 def write_request(request: NeutralRequest, model: str, output_max: int, cap_field: str) -> dict[str, Any]:
-    """This format has one field that caps output."""
+    """This format has one field that caps output. Raises FieldRefused."""
+    if request.temperature is not None and request.temperature > 1:
+        raise FieldRefused("temperature", "`temperature` is at most 1 at this model's provider")
     body: dict[str, Any] = {"model": model, "max_tokens": output_max}
     body["messages"] = [
         {"role": message.role.value, "content": [_written(part) for part in _sendable(message)]}
@@ -86,11 +89,6 @@ def _choice(request: NeutralRequest) -> dict[str, Any] | None:
     if not request.parallel and request.tool_choice is not Choice.NONE:
         choice["disable_parallel_tool_use"] = True
     return choice
-
-
-def _untranslatable(field: str) -> FieldRefused:
-    text = f"`{field}` has no counterpart at the provider of this model, which speaks another format"
-    return FieldRefused(field, text, unsupported=True)
 
 
 def _untranslatable_part(kind: Any) -> FieldRefused:

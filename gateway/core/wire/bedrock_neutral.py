@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gateway.core.wire import anthropic_neutral, bedrock_neutral_reply, bedrock_neutral_request
@@ -20,6 +21,7 @@ CONVERSE = Half(
     writer=bedrock_neutral_reply.ConverseWriter,
     error_text=bedrock_neutral_reply.error_text,
     error_body=bedrock_neutral_reply.error_body,
+    spelled=MappingProxyType({"stop": "stopSequences", "tool_choice": "toolConfig"}),
 )
 
 

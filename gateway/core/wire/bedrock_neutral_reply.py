@@ -98,6 +98,8 @@ class ConverseReader:
                 return [neutral.ToolArguments(text)]
             case {"stopReason": reason}:
                 return [neutral.Ended(_STOPS.get(str(reason), Stop.END))]
+            case {"message": str(text)} | {"Message": str(text)}:  # of an exception: no event has it
+                return [neutral.Failed(text)]
         usage = _usage(chunk)
         return [] if usage is None else [neutral.Reported(usage)]
 

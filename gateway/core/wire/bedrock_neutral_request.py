@@ -9,6 +9,7 @@ from gateway.core.wire.anthropic_neutral_request import arguments_of
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.gemini_prompt import written
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
+from gateway.core.wire.untranslatable import untranslatable
 
 LEFT_OUT = (
     *("requestMetadata", "performanceConfig", "serviceTier", "additionalModelResponseFieldPaths"),
@@ -28,7 +29,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
     for holder, known in ((body, _UNDERSTOOD | set(LEFT_OUT)), (config, _CONFIG_UNDERSTOOD)):
         for name, value in holder.items():
             if name not in known and value is not None:
-                raise _untranslatable(name, f"`{name[:40]}`")
+                raise untranslatable(name)
     tools = body.get("toolConfig") or {}
     choice, chosen = _read_choice(tools.get("toolChoice"))
     return NeutralRequest(
@@ -51,23 +52,20 @@ def write_request(request: NeutralRequest, model: str, output_max: int, cap_fiel
     Who the end user is has no place in it. Raises FieldRefused.
     """
     if not request.parallel:
-        raise _untranslatable("tools", "at most one call of a tool an answer")
+        raise untranslatable("parallel", "at most one call of a tool an answer")
+    if request.temperature is not None and request.temperature > 1:
+        raise FieldRefused("temperature", "`temperature` is at most 1 at this model's provider")
     body: dict[str, Any] = {"messages": list(_write_messages(request))}
     if request.system:
         body["system"] = [{"text": text} for text in request.system]
     if request.tools and request.tool_choice is not Choice.NONE:
         body["toolConfig"] = {"tools": [_write_tool(tool) for tool in request.tools], **_choice(request)}
     elif request.tool_choice is Choice.NONE and any(_calls(message) for message in request.messages):
-        raise _untranslatable("tool_choice", "`none` in a conversation that has called tools")
+        raise untranslatable("tool_choice", "`none` in a conversation that has called tools")
     config: dict[str, Any] = {"maxTokens": output_max}
     given = {"temperature": request.temperature, "topP": request.top_p, "stopSequences": list(request.stop) or None}
     body["inferenceConfig"] = config | {name: value for name, value in given.items() if value is not None}
     return body
-
-
-def _untranslatable(field: str, what: str) -> FieldRefused:
-    text = f"{what} has no counterpart at the provider of this model, which speaks another format"
-    return FieldRefused(field, text, unsupported=True)
 
 
 def _read_choice(choice: Any) -> tuple[Choice | None, str]:
@@ -78,7 +76,7 @@ def _read_choice(choice: Any) -> tuple[Choice | None, str]:
             return Choice.ONE, name
         case {"auto": _} | {"any": _}:
             return _CHOICES[next(iter(choice))], ""
-    raise _untranslatable("toolConfig", "this `toolChoice`")
+    raise untranslatable("toolConfig", "this `toolChoice`")
 
 
 def _choice(request: NeutralRequest) -> dict[str, Any]:
@@ -158,7 +156,7 @@ def _write_messages(request: NeutralRequest) -> Iterator[dict[str, Any]]:
 def write_block(part: neutral.Part) -> dict[str, Any]:
     match part:
         case neutral.Image(url=str(url)) if url:
-            raise _untranslatable("messages", "an image by its address")
+            raise untranslatable("messages", "an image by its address")
         case neutral.Image():
             kind = part.media_type.removeprefix("image/")
             return {"image": {"format": "jpeg" if kind == "jpg" else kind, "source": {"bytes": part.data}}}

@@ -1,5 +1,7 @@
 """Gemini's half of translation."""
 
+from types import MappingProxyType
+
 from gateway.core.wire import gemini_neutral_reply, gemini_neutral_request
 from gateway.core.wire.neutral import Half
 
@@ -12,4 +14,5 @@ HALF = Half(
     writer=gemini_neutral_reply.GenerateWriter,
     error_text=gemini_neutral_reply.error_text,
     error_body=gemini_neutral_reply.error_body,
+    spelled=MappingProxyType({"messages": "contents", "stop": "stopSequences", "tool_choice": "toolConfig"}),
 )

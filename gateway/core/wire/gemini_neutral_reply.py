@@ -63,6 +63,8 @@ class GenerateReader:
         self._calls = 0
 
     def feed(self, chunk: Mapping[str, Any]) -> list[neutral.Delta]:
+        if chunk.get("error"):
+            return [neutral.Failed(error_text(chunk))]
         found: list[neutral.Delta] = []
         if self._at is None:
             self._at = str(chunk.get("responseId") or "")

@@ -13,6 +13,7 @@ from gateway.core.wire.anthropic_neutral_request import arguments_of
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.gemini_prompt import listed, member, messages_of, parts_of, section, spellings, written
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
+from gateway.core.wire.untranslatable import untranslatable
 
 _UNDERSTOOD = ("model", "stream", "contents", "systemInstruction", "tools", "toolConfig", "generationConfig")
 _LEFT_OUT = ("safetySettings", "labels", "store", "serviceTier")
@@ -66,7 +67,7 @@ def write_request(request: NeutralRequest, model: str, output_max: int, cap_fiel
     Who the end user is has no place in it. Raises FieldRefused.
     """
     if not request.parallel:
-        raise _untranslatable("tools", "at most one call of a tool an answer")
+        raise untranslatable("parallel", "at most one call of a tool an answer")
     body: dict[str, Any] = {"contents": list(_write_contents(request, model))}
     if request.system:
         body["systemInstruction"] = {"parts": [{"text": text} for text in request.system]}
@@ -96,13 +97,8 @@ def _left_out(
         if value is None or known in understood or value in nothing.get(known or "", ()):
             continue
         if known is None or known not in left_out:
-            raise _untranslatable(name, f"`{name[:40]}`")
+            raise untranslatable(name)
         yield known
-
-
-def _untranslatable(field: str, what: str) -> FieldRefused:
-    text = f"{what} has no counterpart at the provider of this model, which speaks another format"
-    return FieldRefused(field, text, unsupported=True)
 
 
 def _read_choice(body: Mapping[str, Any]) -> tuple[Choice | None, str]:
@@ -112,7 +108,7 @@ def _read_choice(body: Mapping[str, Any]) -> tuple[Choice | None, str]:
         return None, ""
     allowed = member(asked, "allowedFunctionNames") or []
     if mode not in _MODES or len(allowed) > 1:
-        raise _untranslatable("toolConfig", "this `toolConfig`")
+        raise untranslatable("toolConfig", "this `toolConfig`")
     return (Choice.ONE, str(allowed[0])) if allowed else (_MODES[mode], "")
 
 
@@ -131,7 +127,7 @@ def _read_tools(body: Mapping[str, Any]) -> Iterator[neutral.Tool]:
     for tool in listed(body, "tools"):
         for field, value in tool.items():
             if value is not None and field not in spellings("functionDeclarations"):
-                raise _untranslatable("tools", f"`{field[:40]}`")
+                raise untranslatable("tools", f"`{field[:40]}`")
         for function in listed(tool, "functionDeclarations"):
             schema = member(function, "parametersJsonSchema") or _json_schema(function.get("parameters"), 0)
             name, description = str(function.get("name")), str(function.get("description") or "")
@@ -216,7 +212,7 @@ def _write_contents(request: NeutralRequest, model: str) -> Iterator[dict[str, A
 def _write_part(part: neutral.Part, names: Mapping[str, str], *, signed: bool) -> dict[str, Any]:
     match part:
         case neutral.Image(url=str(url)) if url:
-            raise _untranslatable("messages", "an image by its address")
+            raise untranslatable("messages", "an image by its address")
         case neutral.Image():
             return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
         case neutral.ToolUse():

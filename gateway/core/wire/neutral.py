@@ -8,6 +8,7 @@ what is asked nor what it may cost, left out and said so (`left_out`). Nothing i
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from gateway.core.usage import Usage
@@ -167,7 +168,15 @@ class Finished(NamedTuple):
     """Nothing more comes."""
 
 
-Delta = Declared | Started | TextDelta | ThinkingDelta | ToolStarted | ToolArguments | Ended | Reported | Finished
+class Failed(NamedTuple):
+    """The provider breaks off its answer, in its own words, which may be none."""
+
+    text: str
+
+
+Delta = (
+    Declared | Started | TextDelta | ThinkingDelta | ToolStarted | ToolArguments | Ended | Reported | Finished | Failed
+)
 
 
 class StreamReader(Protocol):
@@ -187,8 +196,10 @@ class StreamWriter(Protocol):
 
 
 class Half(NamedTuple):
-    """One format's part of translation. `read_request` raises FieldRefused; `write_request` gets the upstream's name of
-    the model and the most output that is held; `error_text` gives what an error body says, `error_body` writes one."""
+    """One format's part of translation. `read_request` raises FieldRefused; so does `write_request`, which gets the
+    upstream's name of the model and the most output that is held, with a field's name here, which `spelled` has as
+    clients of the format write it (`parallel` = more than one tool call an answer). `error_text` gives what an error
+    body says, `error_body` writes one."""
 
     read_request: Callable[[Mapping[str, Any]], NeutralRequest]
     write_request: Callable[[NeutralRequest, str, int, str], Mapping[str, Any]]
@@ -198,6 +209,7 @@ class Half(NamedTuple):
     writer: Callable[[bool], StreamWriter]
     error_text: Callable[[Mapping[str, Any]], str]
     error_body: Callable[[int, str], Mapping[str, Any]]
+    spelled: Mapping[str, str] = MappingProxyType({})
 
 
 def joined(messages: list[Message]) -> tuple[Message, ...]:

@@ -1,5 +1,7 @@
 """OpenAI chat's half of translation."""
 
+from types import MappingProxyType
+
 from gateway.core.wire import openai_neutral_reply, openai_neutral_request
 from gateway.core.wire.neutral import Half
 
@@ -12,4 +14,5 @@ HALF = Half(
     writer=openai_neutral_reply.ChatWriter,
     error_text=openai_neutral_reply.error_text,
     error_body=openai_neutral_reply.error_body,
+    spelled=MappingProxyType({"parallel": "parallel_tool_calls"}),
 )

@@ -34,15 +34,15 @@ def read_reply(reply: Mapping[str, Any]) -> NeutralReply:
     found = choice.get("message")
     message: Mapping[str, Any] = found if isinstance(found, dict) else {}
     parts: list[neutral.Part] = []
-    if isinstance(thought := message.get("reasoning_content"), str) and thought:
+    if thought := _thought(message):
         parts.append(neutral.Thinking(thought))
     parts += [
         neutral.Text(text) for field in ("content", "refusal") if isinstance(text := message.get(field), str) and text
     ]
-    parts += read_calls(message)
-    return NeutralReply(
-        str(reply.get("id") or ""), str(reply.get("model") or ""), tuple(parts), _stop(choice), _usage(reply)
-    )
+    calls = list(read_calls(message))
+    stop = _stop(choice, called=bool(calls))
+    at, model = str(reply.get("id") or ""), str(reply.get("model") or "")
+    return NeutralReply(at, model, (*parts, *calls), stop, _usage(reply))
 
 
 def write_reply(reply: NeutralReply) -> dict[str, Any]:
@@ -73,15 +73,20 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 
 
 class ChatReader:
-    """Reads a provider's stream. Tool calls come by index; the neutral form has one after the other."""
+    """Reads a provider's stream. Tool calls come by index, some servers' at once; the neutral form has one after the
+    other, so what comes of another than the first is kept until the answer ends."""
 
     def __init__(self) -> None:
         self._started = False
-        self._tool: int | None = None
+        self._first: int | None = None
+        self._later: dict[int, tuple[neutral.ToolStarted, list[str]]] = {}
 
     def feed(self, chunk: Mapping[str, Any]) -> list[neutral.Delta]:
+        if chunk.get("error"):
+            return [neutral.Failed(error_text(chunk))]
         found: list[neutral.Delta] = []
-        if not self._started:
+        # Azure's first chunk tells of the prompt's filters alone and has neither id nor model.
+        if not self._started and (chunk.get("id") or chunk.get("choices")):
             self._started = True
             found.append(neutral.Started(str(chunk.get("id") or ""), str(chunk.get("model") or "")))
         choices = chunk.get("choices")
@@ -95,7 +100,7 @@ class ChatReader:
     def _choice(self, choice: Mapping[str, Any]) -> Iterator[neutral.Delta]:
         delta = choice.get("delta")
         if isinstance(delta, dict):
-            if isinstance(thought := delta.get("reasoning_content"), str) and thought:
+            if thought := _thought(delta):
                 yield neutral.ThinkingDelta(thought)
             for field in ("content", "refusal"):
                 if isinstance(text := delta.get(field), str) and text:
@@ -105,17 +110,30 @@ class ChatReader:
                 if isinstance(call, dict):
                     yield from self._call(call)
         if choice.get("finish_reason") is not None:
-            yield neutral.Ended(_stop(choice))
+            yield from self._kept()
+            yield neutral.Ended(_stop(choice, called=self._first is not None))
 
     def _call(self, call: Mapping[str, Any]) -> Iterator[neutral.Delta]:
         found, at = call.get("function"), call.get("index")
         function: Mapping[str, Any] = found if isinstance(found, dict) else {}
         index = at if isinstance(at, int) else 0
-        if index != self._tool:
-            self._tool = index
-            yield neutral.ToolStarted(str(call.get("id") or f"call_{index}"), str(function.get("name") or ""))
-        if isinstance(arguments := function.get("arguments"), str) and arguments:
-            yield neutral.ToolArguments(arguments)
+        started = neutral.ToolStarted(str(call.get("id") or f"call_{index}"), str(function.get("name") or ""))
+        arguments = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else ""
+        if self._first is None:
+            self._first = index
+            yield started
+        if index != self._first:
+            self._later.setdefault(index, (started, []))[1].append(text)
+        elif text:
+            yield neutral.ToolArguments(text)
+
+    def _kept(self) -> Iterator[neutral.Delta]:
+        for started, parts in self._later.values():
+            yield started
+            if arguments := "".join(parts):
+                yield neutral.ToolArguments(arguments)
+        self._later.clear()
 
 
 class ChatWriter:
@@ -125,9 +143,17 @@ class ChatWriter:
         self._include_usage = include_usage
         self._head: dict[str, Any] = {"id": "", "object": _CHUNK, "created": 0, "model": ""}
         self._tools = 0
+        self._bare = False
         self._usage: Usage | None = None
 
     def write(self, delta: neutral.Delta) -> list[Mapping[str, Any]]:
+        """A call of a tool that came without arguments has an empty object of them: clients parse what they get."""
+        if isinstance(delta, neutral.ToolStarted | neutral.Ended | neutral.Finished) and self._bare:
+            self._bare = False
+            return [self._call({"function": {"arguments": "{}"}}), *self._said(delta)]
+        return self._said(delta)
+
+    def _said(self, delta: neutral.Delta) -> list[Mapping[str, Any]]:
         match delta:
             case neutral.Started(id=at, model=model):
                 self._head |= {"id": at, "model": model}
@@ -138,9 +164,11 @@ class ChatWriter:
                 return [self._chunk({"reasoning_content": text})]
             case neutral.ToolStarted(id=at, name=name):
                 self._tools += 1
+                self._bare = True
                 function = {"name": name, "arguments": ""}
                 return [self._call({"id": at, "type": "function", "function": function})]
             case neutral.ToolArguments(text=text):
+                self._bare = False
                 return [self._call({"function": {"arguments": text}})]
             case neutral.Ended(stop=stop):
                 return [self._chunk({}, _REASONS[stop])]
@@ -174,8 +202,16 @@ def error_body(status: int, text: str) -> dict[str, Any]:
     return openai_error_body(text, _ERROR_TYPES.get(status, "invalid_request_error"), "upstream_refused", None, None)
 
 
-def _stop(choice: Mapping[str, Any]) -> Stop:
-    return _STOPS.get(str(choice.get("finish_reason")), Stop.END)
+def _stop(choice: Mapping[str, Any], *, called: bool) -> Stop:
+    """OpenAI says `stop` of a call that `tool_choice` asked for by its name, and so do other servers of any call."""
+    stop = _STOPS.get(str(choice.get("finish_reason")), Stop.END)
+    return Stop.TOOL_USE if called and stop is Stop.END else stop
+
+
+def _thought(holder: Mapping[str, Any]) -> str:
+    """Visible reasoning, under the older name or the newer; servers that send both send the same."""
+    found = holder.get("reasoning_content") or holder.get("reasoning")
+    return found if isinstance(found, str) else ""
 
 
 def _usage(holder: Mapping[str, Any]) -> Usage | None:

@@ -6,6 +6,7 @@ from typing import Any
 from gateway.core.wire import neutral
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
+from gateway.core.wire.untranslatable import untranslatable
 
 LEFT_OUT = (
     *("metadata", "store", "prompt_cache_key", "prompt_cache_retention", "service_tier", "seed", "verbosity"),
@@ -35,15 +36,12 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
     for name, value in body.items():
         if name in _UNDERSTOOD or name in LEFT_OUT or value is None or value in _NOTHING.get(name, ()):
             continue
-        raise _untranslatable(name)
+        raise untranslatable(name)
     if body.get("n") not in (None, 1):
-        raise _untranslatable("n")
+        raise untranslatable("n")
     shape = body.get("response_format")
     if shape is not None and shape != {"type": "text"}:
-        raise _untranslatable("response_format")
-    temperature = body.get("temperature")
-    if isinstance(temperature, int | float) and temperature > 1:
-        raise FieldRefused("temperature", "`temperature` is at most 1 at this model's provider")
+        raise untranslatable("response_format")
     stop = body.get("stop")
     choice, chosen = _read_choice(body.get("tool_choice"))
     system, messages = _read_messages(body["messages"])
@@ -54,7 +52,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         tool_choice=choice,
         chosen_tool=chosen,
         parallel=body.get("parallel_tool_calls") is not False,
-        temperature=temperature,
+        temperature=body.get("temperature"),
         top_p=body.get("top_p"),
         stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
         stream=body.get("stream") is True,
@@ -91,11 +89,6 @@ def write_request(request: NeutralRequest, model: str, output_max: int, cap_fiel
     return body
 
 
-def _untranslatable(field: str) -> FieldRefused:
-    text = f"`{field}` has no counterpart at the provider of this model, which speaks another format"
-    return FieldRefused(field, text, unsupported=True)
-
-
 def _read_choice(choice: Any) -> tuple[Choice | None, str]:
     match choice:
         case None:
@@ -106,13 +99,13 @@ def _read_choice(choice: Any) -> tuple[Choice | None, str]:
             return Choice.ANY, ""
         case {"type": "function", "function": {"name": str(name)}}:
             return Choice.ONE, name
-    raise _untranslatable("tool_choice")
+    raise untranslatable("tool_choice")
 
 
 def _read_tool(tool: Mapping[str, Any]) -> neutral.Tool:
     function = tool.get("function")
     if tool.get("type") != "function" or not isinstance(function, Mapping):
-        raise _untranslatable("tools")
+        raise untranslatable("tools")
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     return neutral.Tool(str(function.get("name")), str(function.get("description") or ""), schema)
 
@@ -207,7 +200,7 @@ def read_calls(message: Mapping[str, Any]) -> Iterator[neutral.ToolUse]:
     for call in calls if isinstance(calls, list) else ():
         function = call.get("function") if isinstance(call, Mapping) else None
         if not isinstance(function, Mapping):
-            raise _untranslatable("messages")
+            raise untranslatable("messages")
         yield neutral.ToolUse(
             str(call.get("id") or ""), str(function.get("name") or ""), str(function.get("arguments") or "{}")
         )

@@ -1,5 +1,7 @@
 """OpenAI Responses' half of translation."""
 
+from types import MappingProxyType
+
 from gateway.core.wire import responses_neutral_reply, responses_neutral_request
 from gateway.core.wire.neutral import Half
 from gateway.core.wire.openai_neutral_reply import error_body, error_text
@@ -13,4 +15,5 @@ HALF = Half(
     writer=responses_neutral_reply.ResponsesWriter,
     error_text=error_text,
     error_body=error_body,
+    spelled=MappingProxyType({"messages": "input", "parallel": "parallel_tool_calls"}),
 )

@@ -7,6 +7,7 @@ from typing import Any
 from gateway.core.usage import Usage
 from gateway.core.wire import neutral
 from gateway.core.wire.neutral import NeutralReply, Stop
+from gateway.core.wire.openai_neutral_reply import error_text
 from gateway.core.wire.responses_items import call_of, kind_of, output_texts
 from gateway.core.wire.responses_neutral_request import CUSTOM_CALL, FREE_TEXT
 from gateway.core.wire.responses_reply import BLANK, reply_usage, usage_object
@@ -67,6 +68,10 @@ class ResponsesReader:
                 usage, _ = reply_usage(response)
                 ended = neutral.Ended(_stop(response, self._parts))
                 return [ended, *([] if usage is None else [neutral.Reported(usage)]), neutral.Finished()]
+            case {"type": "response.failed", "response": dict(response)}:
+                return [neutral.Failed(error_text(response))]
+            case {"type": "error", **error}:
+                return [neutral.Failed(error_text({"error": error.get("error") or error}))]
         return []
 
     def _delta(self, kind: Any, text: str) -> list[neutral.Delta]:
@@ -153,6 +158,7 @@ class ResponsesWriter:
         self._open = part
         begun = {**self._item(), "status": "in_progress"}
         begun |= {name: [] for name in ("content", "summary") if name in begun}
+        begun |= {name: "" for name in ("arguments", "input") if name in begun}
         yield self._event("output_item.added", output_index=len(self._output), item=begun)
 
     def _close(self) -> Iterator[dict[str, Any]]:
@@ -170,6 +176,8 @@ class ResponsesWriter:
                 yield self._in_item("custom_tool_call_input.delta", delta=text)
                 yield self._in_item("custom_tool_call_input.done", input=text)
             case neutral.ToolUse(name=name, arguments=arguments):
+                if not arguments:
+                    yield self._in_item("function_call_arguments.delta", delta="{}")
                 yield self._in_item("function_call_arguments.done", name=name, arguments=arguments or "{}")
         item = self._item()
         yield self._event("output_item.done", output_index=len(self._output), item=item)
@@ -256,7 +264,7 @@ def _call(response_id: str, place: int, use: neutral.ToolUse, spelled: Mapping[s
     }
     if item["type"] == CUSTOM_CALL:
         return {**item, "id": f"ctc_{response_id}_{place}", "input": _free_text(use.arguments)}
-    return {**item, "arguments": use.arguments}
+    return {**item, "arguments": use.arguments or "{}"}
 
 
 def _free_text(arguments: str) -> str:

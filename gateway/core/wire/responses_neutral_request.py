@@ -10,6 +10,7 @@ from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
 from gateway.core.wire.responses_items import call_of, kind_of
 from gateway.core.wire.responses_request import CAP_FIELD, messages_of
 from gateway.core.wire.responses_tools import in_namespace
+from gateway.core.wire.untranslatable import untranslatable
 
 LEFT_OUT = (
     *("metadata", "store", "prompt_cache_key", "prompt_cache_retention", "service_tier", "include", "client_metadata"),
@@ -40,10 +41,10 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
     """The body was checked by `responses_request.read`. Raises FieldRefused."""
     for name, value in body.items():
         if name not in _UNDERSTOOD and name not in LEFT_OUT and value not in (None, 0, []):
-            raise _untranslatable(name)
+            raise untranslatable(name)
     text = body.get("text") or {}
     if not isinstance(text, Mapping) or text.get("format") not in (None, _PLAIN_TEXT):
-        raise _untranslatable("text")
+        raise untranslatable("text")
     choice, chosen = _read_choice(body.get("tool_choice"))
     system, messages = _read_items(body)
     return NeutralRequest(
@@ -64,7 +65,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
 def write_request(request: NeutralRequest, model: str, output_max: int, cap_field: str) -> dict[str, Any]:
     """This format has one field that caps output, and no stop sequences. Raises FieldRefused."""
     if request.stop:
-        raise _untranslatable("stop")
+        raise untranslatable("stop")
     body: dict[str, Any] = {"model": model, CAP_FIELD: output_max, "store": False}
     body["input"] = [item for message in request.messages for item in _write_items(message)]
     if request.system:
@@ -94,11 +95,6 @@ def write_request(request: NeutralRequest, model: str, output_max: int, cap_fiel
     return body
 
 
-def _untranslatable(field: str) -> FieldRefused:
-    text = f"`{field}` has no counterpart at the provider of this model, which speaks another format"
-    return FieldRefused(field, text, unsupported=True)
-
-
 def _untranslatable_item(kind: Any) -> FieldRefused:
     text = f"`input` holds an item or part that cannot be translated: {str(kind)[:40]}"
     return FieldRefused("input", text, unsupported=True)
@@ -114,7 +110,7 @@ def _read_choice(choice: Any) -> tuple[Choice | None, str]:
             return Choice.ANY, ""
         case {"type": "function" | "custom", "name": str(name), **rest}:
             return Choice.ONE, in_namespace(rest.get("namespace"), name)
-    raise _untranslatable("tool_choice")
+    raise untranslatable("tool_choice")
 
 
 def _read_tools(tool: Mapping[str, Any], namespace: str) -> Iterator[neutral.Tool]:
@@ -134,7 +130,7 @@ def _read_tools(tool: Mapping[str, Any], namespace: str) -> Iterator[neutral.Too
             for inner in tool["tools"]:
                 yield from _read_tools(inner, str(tool["name"]))
         case _:
-            raise _untranslatable("tools")
+            raise untranslatable("tools")
 
 
 def _read_items(body: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Message, ...]]:
