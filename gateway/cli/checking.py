@@ -11,7 +11,9 @@ from gateway.settings import Finding, Loaded, SettingsError, load
 from gateway.wiring.catalog import catalog_of
 from gateway.wiring.policy_files import policy_findings
 from gateway.wiring.prices import DeploymentPrices
+from gateway.wiring.providers import provider_faults
 from gateway.wiring.system import SystemClock
+from gateway.wiring.tokens import credential_cautions
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ def look(config: Path | None) -> tuple[Loaded | None, list[Found]]:
         Found(True, str(loaded.resolve(each["path"])), each["line"], each["column"], "", each["message"], each["fix"])
         for each in policy_findings(loaded)
     ]
-    warnings = [*loaded.warnings, *_unpriced(loaded)]
+    unusable = provider_faults(loaded)
+    warnings = [*loaded.warnings, *([] if unusable else credential_cautions(loaded)), *_unpriced(loaded)]
+    faults += [_found(finding, fault=True) for finding in unusable]
     return loaded, [*faults, *(_found(finding, fault=False) for finding in warnings)]
 
 

@@ -1,5 +1,6 @@
 """What `comptroller doctor` looks at. Every line says what was found and, where something is wrong, what to do."""
 
+import asyncio
 import os
 import platform
 import shutil
@@ -21,6 +22,8 @@ from gateway.cli.output import FINDING, OK, print_json, say
 from gateway.cli.reaching import Reach, can_listen, reach
 from gateway.settings import Loaded
 from gateway.storage.files import measure_fsync_ms
+from gateway.wiring.providers import provider_faults
+from gateway.wiring.tokens import try_tokens
 
 PYTHON_MIN = (3, 11)
 SQLITE_SOUND = (3, 51, 3)
@@ -67,6 +70,8 @@ def _all(config: Path | None) -> Iterator[Symptom]:
         yield _damage(books)
     yield _port(loaded.settings.server.host, loaded.settings.server.port)
     yield from _others(loaded)
+    if not provider_faults(loaded):
+        yield from _tokens(loaded)
     status = ask_running(Target(config), "/status")
     yield from _capacity(status)
     yield from _health(status)
@@ -163,6 +168,17 @@ def _others(loaded: Loaded) -> Iterator[Symptom]:
             fix = "" if there else f"install {server.command[0]}, or put it on the PATH of the gateway"
             found = "its program is there" if there else f"no program {server.command[0]}"
             yield Symptom(f"tool server {name}", found, there, fix)
+
+
+def _tokens(loaded: Loaded) -> Iterator[Symptom]:
+    """A token is asked for, as a call would; nothing is sent to the provider."""
+    for tried in asyncio.run(try_tokens(loaded)):
+        what = f"tokens of {tried.provider}"
+        if tried.problem is None:
+            yield Symptom(what, f"given by {tried.url}, each for {tried.lifetime_s / 60:.0f} min")
+        else:
+            fix = f"look at the credential's ids, its end and its rights, and whether {tried.url} is the right address"
+            yield Symptom(what, tried.problem, False, fix)
 
 
 def _capacity(status: dict[str, Any] | None) -> Iterator[Symptom]:

@@ -62,5 +62,20 @@ class UpstreamFailed(UpstreamError):
         self.sent = sent
 
 
+class TokenUnavailable(UpstreamError):
+    """Who issues the tokens that a provider takes gave none, so nothing was sent. `refused` = it refused the
+    credential itself, else it was not reached or failed; the text is for people and holds no credential."""
+
+    sent = False
+
+    def __init__(self, text: str, *, refused: bool) -> None:
+        super().__init__(text)
+        self.refused = refused
+
+    def again(self) -> "TokenUnavailable":
+        """The same for another caller: what was raised once keeps the traceback of its caller."""
+        return TokenUnavailable(str(self), refused=self.refused)
+
+
 class UpstreamInvalid(UpstreamError):
     """A reply that is not what the wire format promises: wrong type, broken JSON, too large."""

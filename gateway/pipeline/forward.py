@@ -15,7 +15,7 @@ import orjson
 from gateway.core.catalog import Deployment
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.model_ask import ModelAsk
-from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamTimeout
+from gateway.core.upstream import TokenUnavailable, UpstreamError, UpstreamFailed, UpstreamTimeout
 from gateway.core.upstream_health import Standing
 from gateway.core.wire.format import MODEL, WireFormat
 from gateway.pipeline.answer import ClientLeft
@@ -221,8 +221,10 @@ async def _attempt(
     reserved.go_to(standing)
     try:
         return await _answered(plane, ask, deployment, wire, reserved, standing)
-    except UpstreamError:
-        plane.health.failed(standing)
+    except UpstreamError as error:
+        # A credential that its issuer refuses says nothing against the deployment, as a 401 does not.
+        if not (isinstance(error, TokenUnavailable) and error.refused):
+            plane.health.failed(standing)
         reserved.come_back()
         raise
     except BaseException:
@@ -296,6 +298,8 @@ def _out_of_money(status: int, text: str) -> bool:
 
 def upstream_denial(error: UpstreamError) -> Denial:
     """What a caller is told of an exchange that failed."""
+    if isinstance(error, TokenUnavailable):
+        return Denial(Code.UPSTREAM_FAILED, str(error), retry_after_s=None if error.refused else 1.0)
     if isinstance(error, UpstreamTimeout):
         return Denial(
             Code.UPSTREAM_TIMEOUT, f"The provider did not answer in time ({error.phase.value}).", retry_after_s=1.0

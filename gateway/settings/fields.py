@@ -252,6 +252,16 @@ def _by_reference(value: object, *, allowed: tuple[str, ...] = ()) -> object:
     return value
 
 
+def _lines_by_reference(value: object) -> object:
+    """As `_by_reference`, for secrets that are files of several lines."""
+    lines = value.splitlines() if isinstance(value, str) else []
+    if not all(line.isascii() and line.expandtabs().isprintable() for line in lines):
+        raise Fault("a secret must be printable ASCII")
+    if isinstance(value, Text):
+        _by_reference(Text("-", references=value.references, inline=value.inline))
+    return value
+
+
 def _by_reference_or_none(value: object) -> object:
     value = _by_reference(value, allowed=("none",))
     return None if value == "none" else value
@@ -274,6 +284,7 @@ def _sensitive_by_reference(value: object) -> object:
 
 
 SecretReference = Annotated[Secret, BeforeValidator(_by_reference)]
+SecretText = Annotated[Secret, BeforeValidator(_lines_by_reference)]
 ApiKey = Annotated[Secret | None, BeforeValidator(_by_reference_or_none)]
 HeaderName = Annotated[str, _matching(_HEADER_NAME, "is not the name of a header")]
 VariableName = Annotated[str, _matching(_VARIABLE_NAME, "is not the name of an environment variable")]

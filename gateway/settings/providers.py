@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from gateway.core.wire.formats import GEMINI_BATCH_EMBED, GEMINI_EMBED, OPENAI_TASKS
+from gateway.settings.entra import Entra
 from gateway.settings.fields import (
     ApiKey,
     Count,
@@ -82,6 +83,9 @@ class Provider(Section):
     )
     secret_access_key: ApiKey = setting(None, "`bedrock`: its secret, by reference.")
     session_token: ApiKey = setting(None, "`bedrock`: its session token, by reference, for temporary keys.")
+    entra: Entra | None = setting(
+        None, "`azure_openai`: tokens of Microsoft Entra ID in place of `api_key`; how the gateway shows who it is."
+    )
     headers: Headers = setting({}, "Headers added to each request. Secret ones by reference.")
     include_usage: Flag = setting(
         True, "Ask for usage at the end of streams. Off only for servers that refuse the field."
@@ -103,6 +107,8 @@ class Provider(Section):
             flaws += [Flaw("is only for `bedrock`", "remove it", (name,)) for name in given]
         elif self.region is None:
             flaws.append(Flaw("is missing", "the AWS region of the account, such as `eu-central-1`", ("region",)))
+        if self.entra is not None and self.kind != "azure_openai":
+            flaws.append(Flaw("is only for `azure_openai`", "remove it", ("entra",)))
         if (self.access_key_id is None) is not (self.secret_access_key is None):
             flaws.append(Flaw("goes with `secret_access_key`", "give both or none", ("access_key_id",)))
         if self.api_keys and "api_key" in self.model_fields_set:
@@ -123,8 +129,11 @@ class Provider(Section):
 
     def _flaws_of_compatible(self) -> Iterator[Flaw]:
         if self.kind == "azure_openai":
-            if self.api_key is None and not self.api_keys:
-                yield Flaw("is missing", "write `${AZURE_OPENAI_API_KEY}`", ("api_key",))
+            keyed = self.api_key is not None or bool(self.api_keys)
+            if keyed and self.entra is not None:
+                yield Flaw("goes without keys", "remove it, or `api_key` and `api_keys`", ("entra",))
+            if not keyed and self.entra is None:
+                yield Flaw("is missing", "write `${AZURE_OPENAI_API_KEY}`, or set `entra`", ("api_key",))
             if self.base_url is None or not self.base_url.endswith("/openai/v1"):
                 hint = "the resource's address, such as `https://NAME.openai.azure.com/openai/v1`"
                 yield Flaw("must end with `/openai/v1`", hint, ("base_url",))

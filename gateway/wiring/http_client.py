@@ -1,9 +1,10 @@
-"""The HTTP client for providers that the settings name, and the signer of requests to Bedrock, which comes with an
-extra. Only what is used is imported: aiohttp takes 13 MB, httpx and botocore more."""
+"""The HTTP client for providers that the settings name, the signer of requests to Bedrock, which comes with an extra,
+and what tokens of clouds are had with. Only what is used is imported: aiohttp takes 13 MB, httpx and botocore more."""
 
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from gateway.ports import Provider, Upstream
 
@@ -27,3 +28,8 @@ def bedrock_kind() -> Callable[..., Provider] | None:
         return None
     kind: Callable[..., Provider] = importlib.import_module("gateway.upstream.bedrock").BedrockProvider
     return kind
+
+
+def entra_module() -> Any:
+    """`gateway.upstream.entra`, which signs and so loads a library for it."""
+    return importlib.import_module("gateway.upstream.entra")

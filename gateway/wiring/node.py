@@ -190,7 +190,7 @@ async def _node_on(
         policy=policy,
         prices=DeploymentPrices(settings),
         tokens=TokenCounter(partial(load_encoding, O200K)),
-        providers=providers_of(settings, upstreams),
+        providers=providers_of(loaded, upstreams),
         keys=KeyRing(lambda key: caller_of(plane, key)),
         sessions=SessionRegistry(books, ids),
         refusals=RefusalMeter(books.post),
@@ -302,7 +302,7 @@ async def swap(node: Node, loaded: Loaded, policy: PolicyEngine, channels: list[
     """Puts a checked configuration and policy in force. No suspension point lies between its parts."""
     settings, plane = loaded.settings, node.plane
     upstreams: list[Upstream] = []
-    providers = providers_of(settings, upstreams)
+    providers = providers_of(loaded, upstreams)
     old, node.upstreams = node.upstreams, upstreams
     catalog: Catalog = catalog_of(settings, plane.catalog.revision + 1)
     plane.catalog, plane.prices, plane.providers = catalog, DeploymentPrices(settings), providers

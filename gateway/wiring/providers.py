@@ -1,44 +1,59 @@
 """The providers that the settings name, each with its credential and the client that reaches it."""
 
 from gateway.ports import Provider, Upstream
-from gateway.settings import Loaded, Secret, Settings, SettingsError
+from gateway.settings import Finding, Loaded, Secret, SettingsError
 from gateway.settings.providers import Provider as ProviderSetting
 from gateway.upstream.provider import HttpProvider, credential_of
 from gateway.upstream.simulated import SimulatedUpstream
 from gateway.upstream.spread import SpreadProvider
+from gateway.upstream.token_provider import TokenProvider
+from gateway.upstream.token_source import TokenSource
 from gateway.wiring.http_client import bedrock_kind, new_client
 from gateway.wiring.system import SystemClock
+from gateway.wiring.tokens import credential_faults, fetch_of, issued_for, takes_tokens
 
 
 def refuse_missing_parts(loaded: Loaded) -> None:
-    """Raises SettingsError for a provider whose part is not installed."""
+    """Raises SettingsError for a provider that cannot be used."""
+    if faults := provider_faults(loaded):
+        raise SettingsError(faults)
+
+
+def provider_faults(loaded: Loaded) -> list[Finding]:
+    """Providers whose part is not installed or whose credential is none."""
+    faults = list(credential_faults(loaded))
     for name, provider in loaded.settings.providers.items():
         if _signs(provider) and bedrock_kind() is None:
             text = "requests to Bedrock are signed by a part that is not installed"
-            raise SettingsError([loaded.finding(("providers", name, "kind"), text, "install `comptroller[bedrock]`")])
+            faults.append(loaded.finding(("providers", name, "kind"), text, "install `comptroller[bedrock]`"))
+    return faults
 
 
-def providers_of(settings: Settings, upstreams: list[Upstream]) -> dict[str, Provider]:
+def providers_of(loaded: Loaded, upstreams: list[Upstream]) -> dict[str, Provider]:
     """The configured providers; clients that are made for them are added to `upstreams`, to be closed later."""
     shared: Upstream | None = None
     found: dict[str, Provider] = {}
-    for name, provider in settings.providers.items():
+    for name, provider in loaded.settings.providers.items():
         if provider.kind == "simulated":
             upstream: Upstream = SimulatedUpstream()
             upstreams.append(upstream)
         else:
             if shared is None:
-                shared = new_client(settings.upstream.client)
+                shared = new_client(loaded.settings.upstream.client)
                 upstreams.append(shared)
             upstream = shared
-        found[name] = _provider(settings, name, provider, upstream)
+        found[name] = _provider(loaded, name, provider, upstream)
     return found
 
 
-def _provider(settings: Settings, name: str, provider: ProviderSetting, upstream: Upstream) -> Provider:
+def _provider(loaded: Loaded, name: str, provider: ProviderSetting, upstream: Upstream) -> Provider:
     headers = {header: value.reveal() for header, value in provider.headers.items()}
     url = provider.url or "http://simulated.invalid/v1"
-    reply_max = settings.sizes.reply_max
+    reply_max = loaded.settings.sizes.reply_max
+    if takes_tokens(provider):
+        clock = SystemClock()
+        tokens = TokenSource(fetch_of(loaded, name, provider, upstream, clock), clock)
+        return TokenProvider(name, url, headers, upstream, reply_max, tokens=tokens, secrets=issued_for(provider))
     if not _signs(provider):
         shown = [credential_of(provider.kind, key) for key in provider.keys]
         each = [HttpProvider(name, url, credential, headers, upstream, reply_max) for credential in shown]

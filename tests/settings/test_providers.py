@@ -61,6 +61,58 @@ def test_what_a_provider_lacks_is_told(text: str, said: str) -> None:
     assert any(said in fault for fault in found), found
 
 
+APP = "tenant: contoso.onmicrosoft.com, client_id: 0-1-2"
+
+
+@pytest.mark.parametrize(
+    ("entra", "url"),
+    [
+        (
+            f"{APP}, client_secret: '${{OPENAI_API_KEY}}'",
+            "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token",
+        ),
+        (
+            f"{APP}, token_file: t, authority: 'https://login.microsoftonline.us/'",
+            "https://login.microsoftonline.us/contoso.onmicrosoft.com/oauth2/v2.0/token",
+        ),
+        ("managed_identity: true", "http://169.254.169.254/metadata/identity/oauth2/token"),
+        ("managed_identity: true, identity_url: 'http://127.0.0.1:1/token'", "http://127.0.0.1:1/token"),
+    ],
+)
+def test_azure_may_be_shown_tokens_of_entra(entra: str, url: str) -> None:
+    found = provider(f"{{kind: azure_openai, base_url: '{AZURE}', entra: {{{entra}}}}}")
+    assert found.entra is not None
+    assert (found.entra.url, found.keys) == (url, (None,))
+    assert ENVIRONMENT["OPENAI_API_KEY"] not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("entra", "said"),
+    [
+        ("tenant: t, client_id: c", "entra: shows nobody who this is"),
+        (f"{APP}, token_file: t, client_secret: '${{OPENAI_API_KEY}}'", "token_file: does not go with `client_secret`"),
+        ("client_id: c, token_file: t", "entra.tenant: is missing"),
+        ("tenant: t, token_file: t", "entra.client_id: is missing"),
+        ("tenant: t, managed_identity: true", "entra.tenant: is not for a managed identity"),
+        (f"{APP}, client_secret: in-the-file", "a secret must not stand in the configuration"),
+        (f"{APP}, certificate: in-the-file", "a secret must not stand in the configuration"),
+        ("tenant: ../elsewhere, client_id: c, token_file: t", "entra.tenant: is not an id"),
+    ],
+)
+def test_what_entra_lacks_is_told(entra: str, said: str) -> None:
+    found = faults(written(f"{{kind: azure_openai, base_url: '{AZURE}', entra: {{{entra}}}}}"))
+    assert any(said in fault for fault in found), found
+
+
+def test_tokens_go_with_azure_only_and_without_keys() -> None:
+    entra = "entra: {managed_identity: true}"
+    assert "is only for `azure_openai`" in str(
+        faults(written(f"{{kind: openai, api_key: '${{OPENAI_API_KEY}}', {entra}}}"))
+    )
+    both = f"{{kind: azure_openai, base_url: '{AZURE}', api_key: '${{OPENAI_API_KEY}}', {entra}}}"
+    assert "entra: goes without keys" in str(faults(written(both)))
+
+
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "gemini"])
 def test_several_credentials_stand_in_for_one(kind: str) -> None:
     found = provider(f"{{kind: {kind}, api_keys: ['${{OPENAI_API_KEY}}']}}")
