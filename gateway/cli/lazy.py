@@ -6,8 +6,8 @@ from typing import Any
 
 
 def load(module: str) -> Any:
-    """The module, imported now. What modules make stays, so the collector rests meanwhile: its rounds over it, again and
-    again, would take a third of the time."""
+    """The module, imported now. What modules make stays, so the collector rests meanwhile: its rounds over it, again
+    and again, would take a third of the time."""
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -66,7 +66,7 @@ def fed(*chunks: Chunk) -> GenerateMeter:
         (usage(promptTokensDetails=audio(3)), Usage(10, 0, 0, 4, 0, audio_input_tokens=3)),
         (
             usage(cachedContentTokenCount=6, promptTokensDetails=audio(5), cacheTokensDetails=audio(4)),
-            Usage(10, 6, 0, 4, 0, audio_input_tokens=1),
+            Usage(10, 6, 0, 4, 0, audio_input_tokens=1, cached_audio_tokens=4),
         ),
         (usage(candidatesTokensDetails=audio(3)), Usage(10, 0, 0, 4, 0, audio_output_tokens=3)),
         (usage(cachedContentTokenCount=16), Usage(10, 10, 0, 4, 0, clamped=True)),
