@@ -15,9 +15,10 @@ from gateway.pipeline.answer import Answer, ClientLeft, Streamed, Whole
 from gateway.web.encoding import encoding_of, plain_body
 from gateway.web.errors import refusal
 from gateway.web.exchange import Request, headers_of
-from gateway.web.face import Face, Handler
+from gateway.web.face import Face
 from gateway.web.fronts import front_of
 from gateway.web.guard import objection
+from gateway.web.hot import HotRoutes
 from gateway.web.patience import Patience
 from gateway.web.run import answer_to
 
@@ -32,9 +33,9 @@ UPGRADE_REQUIRED = 426
 
 
 class Edge:
-    """`hot` maps (method, path) to the handlers that may skip Quart; `inner` is Quart's own ASGI application."""
+    """`hot` are the routes that may skip Quart; `inner` is Quart's own ASGI application."""
 
-    def __init__(self, face: Face, inner: AsgiApp, hot: Mapping[tuple[str, str], Handler]) -> None:
+    def __init__(self, face: Face, inner: AsgiApp, hot: HotRoutes) -> None:
         self._face = face
         self._inner = inner
         self._hot = hot
@@ -53,19 +54,21 @@ class Edge:
             closing.headers["connection"] = "close"
             await send_whole(send, closing)
             return
-        handler = self._hot.get((scope["method"], scope["path"]))
-        if handler is None:
+        found = self._hot.find(scope["method"], scope["path"])
+        if found is None:
             await self._inner(scope, receive, send)
             return
-        request = request_of(self._face, scope, raw, receive)
+        request = request_of(self._face, scope, raw, receive, found.parameters)
         try:
-            answer = await answer_to(self._face, handler, request)
+            answer = await answer_to(self._face, found.handler, request)
         except ClientLeft:
             return
         await send_answer(answer, receive, send)
 
 
-def request_of(face: Face, scope: Scope, raw: Mapping[bytes, bytes], receive: Receive) -> Request:
+def request_of(
+    face: Face, scope: Scope, raw: Mapping[bytes, bytes], receive: Receive, parameters: Mapping[str, str]
+) -> Request:
     clock = face.plane.clock
     client = scope.get("client")
 
@@ -82,7 +85,7 @@ def request_of(face: Face, scope: Scope, raw: Mapping[bytes, bytes], receive: Re
         at_us=clock.now_us(),
         at_ns=clock.monotonic_ns(),
         read_body=read_body,
-        parameters={},
+        parameters=parameters,
         left=lambda: _gone(receive),
     )
 

@@ -57,9 +57,16 @@ OPENAI_ROUTES = tuple(
 """Below the usual prefix, that of Azure's newer API, and none: some editors leave it out."""
 _DEPLOYMENT = "/openai/deployments/<deployment>"
 AZURE_ROUTES = (
-    Route("POST", f"{_DEPLOYMENT}/chat/completions", Guard.KEY, azure.chat_completions, "Azure chat completions"),
-    Route("POST", f"{_DEPLOYMENT}/completions", Guard.KEY, azure.completions, "Azure completions"),
-    Route("POST", f"{_DEPLOYMENT}/embeddings", Guard.KEY, azure.embeddings, "Azure embeddings"),
+    Route(
+        "POST",
+        f"{_DEPLOYMENT}/chat/completions",
+        Guard.KEY,
+        azure.chat_completions,
+        "Azure chat completions",
+        fast=True,
+    ),
+    Route("POST", f"{_DEPLOYMENT}/completions", Guard.KEY, azure.completions, "Azure completions", fast=True),
+    Route("POST", f"{_DEPLOYMENT}/embeddings", Guard.KEY, azure.embeddings, "Azure embeddings", fast=True),
     Route("POST", f"{_DEPLOYMENT}/images/generations", Guard.KEY, azure.images, "Azure images"),
     Route("POST", f"{_DEPLOYMENT}/images/edits", Guard.KEY, media.image_edits, "Azure image edits, a form"),
     Route("POST", f"{_DEPLOYMENT}/audio/speech", Guard.KEY, azure.speech, "Azure speech"),
@@ -73,12 +80,21 @@ DATA_ROUTES = (
     *AZURE_ROUTES,
     Route("POST", "/v1/messages", Guard.KEY, messages, "Anthropic messages", fast=True),
     Route("POST", "/v1/messages/count_tokens", Guard.KEY, count_tokens, "Tokens of an Anthropic prompt, free"),
-    Route("POST", "/vertex/<path:call>", Guard.KEY, vertex, "Anthropic messages by Vertex's paths"),
-    Route("POST", "/v1beta/models/<path:call>", Guard.KEY, generate, "Gemini: generateContent and its kin"),
-    Route("POST", "/v1/models/<path:call>", Guard.KEY, generate, "The same, for clients of Gemini's version 1"),
+    Route("POST", "/vertex/<path:call>", Guard.KEY, vertex, "Anthropic messages by Vertex's paths", fast=True),
+    Route("POST", "/v1beta/models/<path:call>", Guard.KEY, generate, "Gemini: generateContent and its kin", fast=True),
+    Route(
+        "POST", "/v1/models/<path:call>", Guard.KEY, generate, "The same, for clients of Gemini's version 1", fast=True
+    ),
     Route("GET", "/v1beta/models", Guard.KEY, gemini_models, "The models that this key may use, for Gemini clients"),
     Route("GET", "/v1beta/models/<path:model>", Guard.KEY, gemini_model, "One model, for Gemini clients"),
-    Route("POST", "/bedrock/model/<path:call>", Guard.KEY, bedrock, "Bedrock: converse and invoke, whole or streamed"),
+    Route(
+        "POST",
+        "/bedrock/model/<path:call>",
+        Guard.KEY,
+        bedrock,
+        "Bedrock: converse and invoke, whole or streamed",
+        fast=True,
+    ),
     Route("GET", "/bedrock/inference-profiles", Guard.KEY, inference_profiles, "The models that this key may use"),
 )
 HEALTH_ROUTES = (

@@ -6,6 +6,7 @@ from gateway.pipeline.key_rate import KeyRate
 from gateway.web.admin_routes import ADMIN_ROUTES
 from gateway.web.edge import AsgiApp, Edge
 from gateway.web.face import Face
+from gateway.web.hot import HotRoutes
 from gateway.web.quart_app import make_quart
 from gateway.web.routes import ROUTES
 from gateway.wiring.control import control_of
@@ -38,6 +39,5 @@ def asgi_of(node: Node, face: Face) -> AsgiApp:
     """`server.fast_path` decides whether hot routes skip Quart's request context; the handlers are the same."""
     quart = make_quart(face, (*ROUTES, *ADMIN_ROUTES))
     mounted = McpMount(quart, node.front)
-    fast = node.loaded.settings.server.fast_path
-    hot = {(route.method, route.path): route.handler for route in ROUTES if route.fast} if fast else {}
+    hot = HotRoutes(ROUTES if node.loaded.settings.server.fast_path else ())
     return Edge(face, mounted, hot)
