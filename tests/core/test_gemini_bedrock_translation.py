@@ -277,3 +277,8 @@ def test_a_providers_refusal_keeps_its_words(half: Half, body: Body) -> None:
         half.error_text(body) == half.error_text(json.loads(json.dumps(half.error_body(400, "too long")))) == "too long"
     )
     assert half.error_text({}) == half.error_text({"error": [1], "message": 5}) == ""
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "MALFORMED_FUNCTION_CALL", "OTHER", "LANGUAGE"])
+def test_an_answer_that_google_held_back_is_not_complete(reason: str) -> None:
+    assert GEMINI.read_reply({"candidates": [{"finishReason": reason}]}).stop is Stop.FILTER

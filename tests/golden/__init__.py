@@ -1,5 +1,5 @@
-"""Golden files of translation: `formats/` has a request, a reply, a stream and a refusal as clients and providers of
-each format write them; `translated/<front>_<upstream>.json` what becomes of them on their way.
+"""Golden files of translation: `said/` has what clients and providers of each format write, case by case;
+`translated/<front>_<upstream>.txt` what becomes of it on its way.
 
-    python -m tests.golden.translated        # writes them anew; then read the difference
+    python -m tests.golden.translated --update     # writes them anew; then read the difference
 """

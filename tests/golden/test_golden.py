@@ -1,34 +1,32 @@
-"""Each front before each provider, document by document, against files that people have read."""
-
-import json
+"""Each front before each provider, byte for byte, against files that people have read."""
 
 import pytest
 
 from gateway.core.wire.formats import FORMATS
-from tests.golden.translated import NAMES, PAIRS, document, golden_file, translated
+from tests.golden.said_files import FORMATS_SAID, body, cases
+from tests.golden.translated import PAIRS, golden_file, table
 
 
 @pytest.mark.parametrize(("front", "upstream"), PAIRS)
-def test_documents_are_translated_as_written_down(front: str, upstream: str) -> None:
-    assert translated(front, upstream) == json.loads(golden_file(front, upstream).read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_documents_are_of_their_format(name: str) -> None:
-    """What a client sends is accepted, and what a provider tells is metered the same whole and streamed."""
-    wire, found = FORMATS[name], document(name)
-    facts = wire.requests.read(found["request"])
-    assert (facts.client_max_tokens, facts.tools, facts.content.images) == (200, ("lookup",), 1)
-    meter = wire.meter()
-    for chunk in found["stream"]:
-        meter.feed(chunk)
-    usage, bad = wire.replies.usage(found["reply"])
-    assert (meter.reported, bad) == (usage, False)
-    assert usage is not None
-    assert (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens) == (100, 30, 40)
-    assert [name for name, _ in meter.tool_calls()] == [name for name, _ in wire.replies.calls(found["reply"])]
+def test_all_is_translated_as_written_down(front: str, upstream: str) -> None:
+    assert table(front, upstream) == golden_file(front, upstream).read_text(encoding="utf-8")
 
 
 def test_no_golden_file_is_left_over() -> None:
-    kept = {path.name for path in golden_file("a", "b").parent.glob("*.json")}
+    kept = {path.name for path in golden_file("a", "b").parent.iterdir()}
     assert kept == {golden_file(*pair).name for pair in PAIRS}
+
+
+@pytest.mark.parametrize("name", FORMATS_SAID)
+def test_what_is_said_covers_the_table(name: str) -> None:
+    """Each format has each kind of question and answer, and its usage and calls are read as the provider tells them."""
+    asked = {"plain", "stream", "system", "tools", "one_tool", "image_base64", "image_url", "thinking"}
+    assert asked <= set(cases(name, "request"))
+    assert {"plain", "tools", "thinking", "length"} <= set(cases(name, "reply"))
+    assert {"plain", "tools", "thinking", "length", "error"} <= set(cases(name, "stream"))
+    replies = FORMATS[name].replies
+    usage, bad = replies.usage(body(name, "reply", "plain"))
+    assert usage is not None
+    assert not bad
+    assert (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens) == (100, 30, 40)
+    assert [call for call, _ in replies.calls(body(name, "reply", "tools"))] == ["weather", "now"]

@@ -1,66 +1,130 @@
-"""What becomes of the documents of `formats/` between each front and each provider."""
+"""What becomes of all that is in `said/` between each front and each provider: the golden table.
+
+    python -m tests.golden.translated --update      # writes the files anew; then read the difference
+
+Each file is one front before one provider. A request is shown as it goes to the provider, or with the field that it was
+refused for; a reply as the client gets it; a stream byte for byte (`␍` is a carriage return; a frame is its headers
+and its payload). Where both speak one format, replies and streams pass untouched, so only the request is shown.
+"""
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
+import sys
 from typing import Any
 
+from gateway.core.denial import Denial
+from gateway.core.wire.eventstream import FrameDecoder
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.format import WireFormat
 from gateway.core.wire.formats import FORMATS
-from gateway.core.wire.neutral import NeutralRequest
-from gateway.pipeline.translate import StreamTranslation, half_of, translated_refusal, translated_reply
+from gateway.core.wire.openai_reply import DONE
+from gateway.pipeline.translate import (
+    ProviderFailed,
+    StreamTranslation,
+    half_of,
+    translated_refusal,
+    translated_reply,
+    written_request,
+)
+from tests.golden.said_files import FORMATS_SAID, FRAMED, HERE, body, cases, stream
 
-HERE = Path(__file__).parent
-NAMES = sorted(path.stem for path in (HERE / "formats").glob("*.json"))
-PAIRS = [(front, upstream) for front in NAMES for upstream in NAMES if front != upstream]
-MODEL, OUTPUT_MAX, CAP_FIELD = "gemini-3.8-flash", 200, "max_tokens"
-
-
-def golden_file(front: str, upstream: str) -> Path:
-    return HERE / "translated" / f"{front}_{upstream}.json"
-
-
-def document(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((HERE / "formats" / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
-def translated(front_name: str, upstream_name: str) -> dict[str, Any]:
-    front, upstream = FORMATS[front_name], FORMATS[upstream_name]
-    asked, answered = document(front_name), document(upstream_name)
-    request = half_of(front).read_request(asked["request"])
-    return {
-        "request": _written(upstream, request),
-        "left_out": list(request.left_out),
-        "reply": json.loads(translated_reply(front, upstream, answered["reply"])),
-        "stream": _stream(front, upstream, answered["stream"]),
-        "refusal": json.loads(translated_refusal(front, upstream, 400, json.dumps(answered["refusal"]).encode())),
-    }
+PAIRS = [(front, upstream) for front in FORMATS_SAID for upstream in FORMATS_SAID]
+TRANSLATED = [pair for pair in PAIRS if pair[0] != pair[1]]
+MODELS = {
+    "openai_chat": "gpt-5-mini",
+    "openai_responses": "gpt-5-mini",
+    "anthropic_messages": "claude-sonnet-4-5",
+    "gemini": "gemini-3-flash",
+    "bedrock_converse": "anthropic.claude-sonnet-4-5-v1:0",
+}
+OUTPUT_MAX, CALL_ID = 200, "call-1"
 
 
-def _written(upstream: WireFormat, request: NeutralRequest) -> Mapping[str, Any]:
-    """The request for the provider; one with stop sequences is refused where there are none, and shown without."""
-    write = half_of(upstream).write_request
+def golden_file(front: str, upstream: str) -> Any:
+    return HERE / "translated" / f"{front}_{upstream}.txt"
+
+
+def table(front: str, upstream: str) -> str:
+    """All sections of one file."""
+    found = [("request", case, request(front, upstream, case)) for case in cases(front, "request")]
+    if front != upstream:
+        found += [("reply", case, reply(front, upstream, case).decode()) for case in cases(upstream, "reply")]
+        found += [("refusal", case, _refusal(front, upstream, case)) for case in cases(upstream, "refusal")]
+        found += [("stream", case, shown(front, answer(front, upstream, case))) for case in cases(upstream, "stream")]
+    return "".join(f"=== {kind} {case}\n{text.rstrip(chr(10))}\n" for kind, case, text in found)
+
+
+def request(front_name: str, upstream_name: str, case: str) -> str:
+    front, upstream, model = FORMATS[front_name], FORMATS[upstream_name], MODELS[upstream_name]
+    asked, field = body(front_name, "request", case), _cap_field(upstream_name)
     try:
-        return write(request, MODEL, OUTPUT_MAX, CAP_FIELD)
+        facts = front.requests.read(asked)
+        if front is upstream:
+            return _compact(
+                front.requests.outgoing(asked, facts, model=model, cap=OUTPUT_MAX, cap_field=field, ask_usage=True)
+            )
+        said = half_of(front).read_request(asked)
+        sent = written_request(front, upstream, said, model, OUTPUT_MAX, field)
     except FieldRefused as refused:
-        return {"refused": refused.field, "without": write(replace(request, stop=()), MODEL, OUTPUT_MAX, CAP_FIELD)}
+        return f"refused `{refused.field}`: {refused}"
+    left_out = f"\nleft out: {', '.join(said.left_out)}" if said.left_out else ""
+    return _compact(sent) + left_out
 
 
-def _stream(front: WireFormat, upstream: WireFormat, chunks: list[dict[str, Any]]) -> list[str]:
-    """The payloads that the client's decoder sees."""
-    translation = StreamTranslation(front, upstream, front.ending(), include_usage=True)
-    stream = b"".join([*map(translation.feed, chunks), translation.finish()])
-    return [event.data.decode() for event in front.decoder().feed(stream)]
+def reply(front: str, upstream: str, case: str) -> bytes:
+    return translated_reply(FORMATS[front], FORMATS[upstream], body(upstream, "reply", case), ())
+
+
+def answer(front_name: str, upstream_name: str, case: str) -> bytes:
+    """The bytes of a stream for the client, as the relay makes them."""
+    front, upstream = FORMATS[front_name], FORMATS[upstream_name]
+    ending, meter, decoder = front.ending(), upstream.meter(), upstream.decoder()
+    translation = StreamTranslation(front, upstream, ending, include_usage=True)
+    out: list[bytes] = []
+    try:
+        for event in decoder.feed(stream(upstream_name, case)):
+            if event.data == DONE:
+                return b"".join([*out, translation.finish()])
+            if event.data:
+                chunk = json.loads(event.data)
+                meter.feed(chunk)
+                out.append(translation.feed(chunk))
+    except ProviderFailed as failed:
+        return b"".join([*out, _cut(ending, failed.denial())])
+    assert meter.finished
+    return b"".join([*out, translation.finish()])
+
+
+def shown(front: str, answered: bytes) -> str:
+    if front != FRAMED:
+        return answered.decode().replace("\r", "␍")
+    frames = FrameDecoder().feed(answered)
+    return "\n".join(f"{json.dumps(frame.headers)} {frame.data.decode()}" for frame in frames)
+
+
+def _cut(ending: Any, denial: Denial) -> bytes:
+    error: bytes = ending.error(denial.message, denial.code.value, {**denial.machine(), "call": CALL_ID})
+    return error
+
+
+def _refusal(front: str, upstream: str, status: str) -> str:
+    said = json.dumps(body(upstream, "refusal", status)).encode()
+    return translated_refusal(FORMATS[front], FORMATS[upstream], int(status), said).decode()
+
+
+def _cap_field(upstream: str) -> str:
+    wire: WireFormat = FORMATS[upstream]
+    return wire.cap_field or "max_completion_tokens"
+
+
+def _compact(sent: Any) -> str:
+    return json.dumps(sent, ensure_ascii=False, separators=(",", ":"))
 
 
 def main() -> None:
-    (HERE / "translated").mkdir(exist_ok=True)
+    if sys.argv[1:] != ["--update"]:
+        raise SystemExit(__doc__)
     for front, upstream in PAIRS:
-        text = json.dumps(translated(front, upstream), indent=1, ensure_ascii=False)
-        golden_file(front, upstream).write_text(text + "\n", encoding="utf-8")
+        golden_file(front, upstream).write_text(table(front, upstream), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
     for name, value in body.items():
         if name not in _UNDERSTOOD and name not in LEFT_OUT and value is not None:
             raise untranslatable(name)
+    output = body.get("output_config")
+    if isinstance(output, Mapping) and output.get("format") is not None:
+        raise untranslatable("output_config", "`output_config.format`")
     choice = body.get("tool_choice") or {}
     kind = choice.get("type") if isinstance(choice, Mapping) else "?"
     if kind is not None and kind not in _CHOICES:

@@ -16,9 +16,10 @@ _STOPS: Mapping[str, Stop] = MappingProxyType(
     {
         "STOP": Stop.END,
         "MAX_TOKENS": Stop.LENGTH,
-        **dict.fromkeys(("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"), Stop.FILTER),
+        "FINISH_REASON_UNSPECIFIED": Stop.END,
     }
 )
+"""All others say that Google's side held the answer back: a filter, or a call that it could not read."""
 _REASONS: Mapping[Stop, str] = MappingProxyType(
     {
         Stop.END: "STOP",
@@ -194,7 +195,7 @@ def _stop(candidate: Mapping[str, Any], reply: Mapping[str, Any], *, called: boo
         feedback = reply.get("promptFeedback")
         blocked = isinstance(feedback, Mapping) and feedback.get("blockReason") is not None
         return Stop.FILTER if blocked else None
-    stop = _STOPS.get(str(reason), Stop.END)
+    stop = _STOPS.get(str(reason), Stop.FILTER)
     return Stop.TOOL_USE if stop is Stop.END and called else stop
 
 
