@@ -140,7 +140,8 @@ def mark_of(headers: Mapping[str, str], body: Mapping[str, object]) -> SessionMa
         return SessionMark(CHILD, _child_token(own)) if _like_child_token(own) else SessionMark("header", _checked(own))
     claude = headers.get("x-claude-code-session-id")
     if claude:
-        return _part_of("claude-code", _checked(claude), headers.get("x-claude-code-agent-id", ""))
+        agent, parent = headers.get("x-claude-code-agent-id", ""), headers.get("x-claude-code-parent-agent-id", "")
+        return _part_of("claude-code", _checked(claude), agent, parent)
     codex = headers.get("session-id")
     if codex and headers.get("originator", "").startswith("codex"):
         return _codex_thread(headers, _checked(codex), headers.get("thread-id", ""))

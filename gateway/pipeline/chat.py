@@ -14,7 +14,7 @@ from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.idempotency import HEADER
 from gateway.core.model_ask import CACHED
-from gateway.core.session import MarkRefused, mark_of
+from gateway.core.session import MarkRefused, SessionMark, mark_of
 from gateway.core.wire.facts import RequestFacts
 from gateway.core.wire.formats import FORMATS
 from gateway.core.wire.task import TaskFacts
@@ -28,7 +28,7 @@ from gateway.pipeline.authorize import (
     usable_models,
     used_ratios,
 )
-from gateway.pipeline.child_session import session_of
+from gateway.pipeline.child_session import counted_elsewhere, gives_way, session_of
 from gateway.pipeline.denied import Trail, denied, refuse_at_the_door
 from gateway.pipeline.exchange import Passing, exchange, leave
 from gateway.pipeline.flights import Phase
@@ -75,11 +75,22 @@ async def model_call(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind)
 
 
 async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trail: Trail) -> Answer:
+    """Once more with a sub-agent's call that would open one session too many: its parent's takes it."""
+    while True:
+        try:
+            return await _pass(plane, caller, arrival, kind, trail)
+        except Refused as refused:
+            if not gives_way(plane, trail.live, refused):
+                raise
+
+
+async def _pass(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trail: Trail) -> Answer:
     facts = request_facts(arrival) if kind is Kind.CHAT else task_facts(arrival)
     model = model_named(plane, caller, facts.model)
     trail.stream = isinstance(facts, RequestFacts) and facts.stream
     trail.attribution = attribution_of(plane, caller, arrival, model)
-    live = trail.live = await _session(plane, caller, arrival)
+    mark = _mark(arrival)
+    live = trail.live = await session_of(plane, caller, mark)
     plane.sessions.enter(live)
     flight = plane.flights.board(trail.call_id, live, caller.key)
     handed_over = False
@@ -93,6 +104,7 @@ async def _line(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
         try:
             with flight:
                 passing, reserved, warnings = await _reserve(plane, caller, arrival, live, facts, passing, trail)
+            warnings = [*counted_elsewhere(mark, live), *warnings]
             if passing.ask.free == CACHED and found is not None and found.reply is not None:
                 return answer_kept(plane, flight, passing, reserved, found.reply, arrival, warnings)
             flight.phase = Phase.SENT
@@ -262,12 +274,11 @@ def model_named(plane: Plane, caller: Caller, alias: str) -> Model:
     return model
 
 
-async def _session(plane: Plane, caller: Caller, arrival: Arrival) -> LiveSession:
+def _mark(arrival: Arrival) -> SessionMark:
     try:
-        mark = mark_of(arrival.headers, arrival.body)
+        return mark_of(arrival.headers, arrival.body)
     except MarkRefused as error:
         raise Refused(Denial(Code.REQUEST_MALFORMED, f"The session id is refused: {error}.")) from error
-    return await session_of(plane, caller, mark)
 
 
 async def _context(

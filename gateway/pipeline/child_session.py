@@ -36,6 +36,8 @@ async def session_of(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSes
 async def _sub_agent(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSession:
     rules, sessions, now_us = plane.catalog.sessions, plane.sessions, plane.clock.now_us()
     parent = await _above(plane, caller, mark)
+    if sessions.host_of(caller.key_id, mark.kind, mark.client_id) != mark.client_id:
+        return parent
     live = await sessions.find(caller.key_id, mark)
     if live is not None and not _begins(live, rules, now_us) and sessions.goes_on(live, rules, now_us):
         return live
@@ -45,10 +47,29 @@ async def _sub_agent(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSes
     begins = live is None or _begins(live, rules, now_us)
     full = parent.session.depth >= rules.depth_max or _open_children(plane, parent, stored) >= rules.children_max
     if begins and full:
+        sessions.take_in(caller.key_id, mark, parent.session.mark.client_id)
         return parent
     if live is not None and sessions.goes_on(live, rules, now_us):
         return live
     return sessions.open(caller.key_id, mark, parent, now_us)
+
+
+def gives_way(plane: Plane, live: LiveSession | None, refused: Refused) -> bool:
+    """Whether a first call of a marked sub-agent was refused because its session would be one too many this hour; from
+    here on it counts on its parent. Nothing of that call was held or written."""
+    if live is None or live.written or not live.above or live.session.mark.kind == CHILD:
+        return False
+    if refused.denial.code is not Code.SESSION_LIMIT:
+        return False
+    plane.sessions.take_in(live.session.key_id, live.session.mark, live.above[0].session.mark.client_id)
+    return True
+
+
+def counted_elsewhere(mark: SessionMark, live: LiveSession) -> list[str]:
+    """A warning for a header where a marked sub-agent has no session of its own."""
+    if not mark.parent or live.session.mark.client_id == mark.client_id:
+        return []
+    return [f"sub-agent {mark.agent_part} has no session of its own here; it counts on its parent's"]
 
 
 def _begins(live: LiveSession, rules: SessionRules, now_us: int) -> bool:
@@ -60,7 +81,8 @@ def _begins(live: LiveSession, rules: SessionRules, now_us: int) -> bool:
 async def _above(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSession:
     """The session above a sub-agent's, which goes on with all that is above it."""
     rules, sessions, now_us = plane.catalog.sessions, plane.sessions, plane.clock.now_us()
-    found = await sessions.find(caller.key_id, SessionMark(mark.kind, mark.parent))
+    above = sessions.host_of(caller.key_id, mark.kind, mark.parent)
+    found = await sessions.find(caller.key_id, SessionMark(mark.kind, above))
     if found is not None and all(sessions.goes_on(each, rules, now_us) for each in reversed((found, *found.above))):
         return found
     return await sessions.resolve(caller.key_id, SessionMark(mark.kind, mark.root), rules, now_us)

@@ -29,6 +29,7 @@ from gateway.ports import Books, BooksUnavailable, Ids
 
 SESSIONS_KEPT = 20_000
 ISSUED_KEPT = 20_000
+GUESTS_KEPT = 20_000
 MODELS_KEPT = 32
 OPENED = "opened"
 Address = tuple[str, str, str]
@@ -107,6 +108,7 @@ class SessionRegistry:
         self._by_id: dict[str, LiveSession] = {}
         self._by_key: dict[str, dict[str, LiveSession]] = {}
         self._issued: OrderedDict[tuple[str, bytes], tuple[str, str]] = OrderedDict()
+        self._guests: OrderedDict[Address, str] = OrderedDict()
         self.in_flight = 0
 
     async def resolve(self, key_id: str, mark: SessionMark, rules: SessionRules, now_us: int) -> LiveSession:
@@ -115,6 +117,20 @@ class SessionRegistry:
         if live is not None and self.goes_on(live, rules, now_us):
             return live
         return self.open(key_id, mark, None, now_us)
+
+    def take_in(self, key_id: str, mark: SessionMark, host: str) -> None:
+        """From here on calls of this sub-agent count on the session that its client calls `host`."""
+        address = (key_id, mark.kind, mark.client_id)
+        self._guests[address] = host
+        self._guests.move_to_end(address)
+        if len(self._guests) > GUESTS_KEPT:
+            self._guests.popitem(last=False)
+
+    def host_of(self, key_id: str, kind: str, client_id: str) -> str:
+        """The client's id of the session that this one counts on; its own where it was not taken in."""
+        while (host := self._guests.get((key_id, kind, client_id))) is not None:
+            client_id = host
+        return client_id
 
     async def find(self, key_id: str, mark: SessionMark) -> LiveSession | None:
         """The session of a mark, from memory or the books, whatever its state. Raises BooksUnavailable."""

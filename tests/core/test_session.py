@@ -103,6 +103,12 @@ CHAT = {"messages": [{"role": "user", "content": "hello"}]}
             SessionMark("claude-code", f"{UUID} a1b2", "a1b2", UUID, UUID),
             id="claude-code-sub-agent",
         ),
+        pytest.param(
+            {**CLAUDE, "x-claude-code-agent-id": "c3d4", "x-claude-code-parent-agent-id": "a1b2"},
+            CLAUDE_BODY,
+            SessionMark("claude-code", f"{UUID} c3d4", "c3d4", f"{UUID} a1b2", UUID),
+            id="claude-code-agent-of-a-sub-agent",
+        ),
         pytest.param(CODEX, CODEX_BODY, SessionMark("codex", UUID, "t1"), id="codex"),
         pytest.param(
             {**CODEX, "thread-id": "t2", "x-codex-parent-thread-id": "t1", "x-openai-subagent": "collab_spawn"},
