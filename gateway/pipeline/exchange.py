@@ -22,6 +22,7 @@ from gateway.core.reply_headers import passable_headers
 from gateway.core.retry_words import asks_again_at_numbers
 from gateway.core.upstream import UpstreamError, UpstreamInvalid
 from gateway.core.usage import Usage
+from gateway.core.wire.neutral import Started
 from gateway.pipeline.answer import Answer, ClientLeft, Streamed, Whole, governed_headers
 from gateway.pipeline.authorize import (
     Granted,
@@ -232,7 +233,7 @@ async def _complete(  # noqa: PLR0917 - the whole of what a finished call is boo
         raise Refused(denial)
     headers["x-comptroller-cost-usd"] = format_usd(settled.posted.usd_micros)
     headers["content-type"] = _JSON if sent.format.task is None else sent.reply.headers.get("content-type", _JSON)
-    return Whole(200, headers, _for_client(ask, sent, read.reply, body))
+    return Whole(200, headers, _for_client(ask, sent, read.reply, body, reserved.call_id))
 
 
 class _Read(NamedTuple):
@@ -263,12 +264,13 @@ def _read(ask: ModelAsk, reserved: Reserved, sent: Sent, body: bytes) -> _Read:
     return _Read({}, usage, result.bad, result.text, ask.media if media is None else media)
 
 
-def _for_client(ask: ModelAsk, sent: Sent, reply: Mapping[str, Any], body: bytes) -> bytes:
+def _for_client(ask: ModelAsk, sent: Sent, reply: Mapping[str, Any], body: bytes, call_id: str) -> bytes:
     """The reply as it came, or in the format that the client speaks."""
     if sent.format is ask.format:
         return body
     request = ask.translated()
-    return translated_reply(ask.format, sent.format, reply, () if request is None else request.tools)
+    declared = () if request is None else request.tools
+    return translated_reply(ask.format, sent.format, reply, declared, Started(call_id, ask.model.alias))
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:

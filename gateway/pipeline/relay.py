@@ -21,6 +21,7 @@ from gateway.core.upstream import UpstreamError, UpstreamFailed, UpstreamInvalid
 from gateway.core.usage import Usage
 from gateway.core.wire.eventstream import FrameBroken
 from gateway.core.wire.format import Framed, StreamEnd
+from gateway.core.wire.neutral import Started
 from gateway.core.wire.openai_reply import DONE
 from gateway.pipeline.flights import Flight, FlightEnded
 from gateway.pipeline.forward import Sent, upstream_denial
@@ -61,7 +62,7 @@ class Relay:
         self._started_ns = started_ns
         self._meter = sent.format.meter()
         self._ending = ask.format.ending()
-        self._translation = None if sent.format is ask.format else _translation(ask, sent, self._ending)
+        self._translation = None if sent.format is ask.format else _translation(ask, sent, self._ending, reserved)
         self._decoder = sent.format.decoder()
         self._governor = Governor(plane, reserved, self._meter, ask.model.token_factor, sent.deployment.upstream_model)
         self._outcome: Outcome | None = None
@@ -273,7 +274,14 @@ def _chunk_of(event: Framed) -> dict[str, Any]:
     return chunk
 
 
-def _translation(ask: ModelAsk, sent: Sent, ending: StreamEnd) -> StreamTranslation:
+def _translation(ask: ModelAsk, sent: Sent, ending: StreamEnd, reserved: Reserved) -> StreamTranslation:
     request = ask.translated()
     declared = () if request is None else request.tools
-    return StreamTranslation(ask.format, sent.format, ending, include_usage=ask.include_usage, declared=declared)
+    return StreamTranslation(
+        ask.format,
+        sent.format,
+        ending,
+        include_usage=ask.include_usage,
+        declared=declared,
+        unnamed=Started(reserved.call_id, ask.model.alias),
+    )

@@ -18,6 +18,9 @@ from gateway.core.wire.untranslatable import respelled
 BROKE_OFF = "The provider broke off its answer."
 
 
+_UNNAMED = neutral.Started("", "")
+
+
 class ProviderFailed(UpstreamFailed):
     """The provider itself breaks off its answer in the middle; with what it says of that, which may be nothing."""
 
@@ -47,10 +50,16 @@ def written_request(
 
 
 def translated_reply(
-    front: WireFormat, upstream: WireFormat, reply: Mapping[str, Any], declared: tuple[neutral.Tool, ...] = ()
+    front: WireFormat,
+    upstream: WireFormat,
+    reply: Mapping[str, Any],
+    declared: tuple[neutral.Tool, ...] = (),
+    unnamed: neutral.Started = _UNNAMED,
 ) -> bytes:
-    """`declared` = the tools that the client declared."""
-    said = replace(half_of(upstream).read_reply(reply), tools=declared)
+    """`declared` = the tools that the client declared; `unnamed` has the id and the model of a reply that tells none,
+    as Bedrock's does."""
+    said = half_of(upstream).read_reply(reply)
+    said = replace(said, id=said.id or unnamed.id, model=said.model or unnamed.model, tools=declared)
     return orjson.dumps(half_of(front).write_reply(said))
 
 
@@ -65,7 +74,7 @@ def translated_refusal(front: WireFormat, upstream: WireFormat, status: int, bod
 
 
 class StreamTranslation:
-    """One stream. `ending` sees what the client gets, so that an end of our own fits it."""
+    """One stream. `ending` sees what the client gets, so that an end of our own fits it; `unnamed` as for a reply."""
 
     def __init__(
         self,
@@ -75,7 +84,9 @@ class StreamTranslation:
         *,
         include_usage: bool,
         declared: tuple[neutral.Tool, ...] = (),
+        unnamed: neutral.Started = _UNNAMED,
     ) -> None:
+        self._unnamed = unnamed
         self._reader = half_of(upstream).reader()
         self._writer = half_of(front).writer(include_usage)
         self._writer.write(neutral.Declared(declared))
@@ -93,6 +104,8 @@ class StreamTranslation:
     def _written(self, delta: neutral.Delta) -> bytes:
         if isinstance(delta, neutral.Failed):
             raise ProviderFailed(delta.text)
+        if isinstance(delta, neutral.Started):
+            delta = neutral.Started(delta.id or self._unnamed.id, delta.model or self._unnamed.model)
         parts = []
         for chunk in self._writer.write(delta):
             if self._ending.watching:

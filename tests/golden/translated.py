@@ -16,6 +16,7 @@ from gateway.core.wire.eventstream import FrameDecoder
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.format import WireFormat
 from gateway.core.wire.formats import FORMATS
+from gateway.core.wire.neutral import Started
 from gateway.core.wire.openai_reply import DONE
 from gateway.pipeline.translate import (
     ProviderFailed,
@@ -37,6 +38,7 @@ MODELS = {
     "bedrock_converse": "anthropic.claude-sonnet-4-5-v1:0",
 }
 OUTPUT_MAX, CALL_ID = 200, "call-1"
+UNNAMED = Started(CALL_ID, "alias")
 
 
 def golden_file(front: str, upstream: str) -> Any:
@@ -71,14 +73,14 @@ def request(front_name: str, upstream_name: str, case: str) -> str:
 
 
 def reply(front: str, upstream: str, case: str) -> bytes:
-    return translated_reply(FORMATS[front], FORMATS[upstream], body(upstream, "reply", case), ())
+    return translated_reply(FORMATS[front], FORMATS[upstream], body(upstream, "reply", case), (), UNNAMED)
 
 
 def answer(front_name: str, upstream_name: str, case: str) -> bytes:
     """The bytes of a stream for the client, as the relay makes them."""
     front, upstream = FORMATS[front_name], FORMATS[upstream_name]
     ending, meter, decoder = front.ending(), upstream.meter(), upstream.decoder()
-    translation = StreamTranslation(front, upstream, ending, include_usage=True)
+    translation = StreamTranslation(front, upstream, ending, include_usage=True, unnamed=UNNAMED)
     out: list[bytes] = []
     try:
         for event in decoder.feed(stream(upstream_name, case)):
