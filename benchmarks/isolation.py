@@ -3,8 +3,8 @@
 python -m benchmarks.isolation [--seconds 12] [--rounds 12] [--write]     --write puts the table into docs/capacity.md
 
 The gateway has one core to itself; mock, loaders and the quiet client share the other, and the row `elsewhere` says
-what that alone does: the same flood, sent to the mock. Rows are short windows in turn, every other round backwards, and each
-row's calls are pooled; the interval is a bootstrap over rounds, so that drift of the machine counts as what it is.
+what that alone does: the same flood, sent to the mock. Rows are short windows in turn, every other round backwards, and
+each row's calls are pooled; the interval is a bootstrap over rounds, so that drift of the machine is in it.
 """
 
 import argparse
@@ -161,7 +161,7 @@ def _window(plan: Plan | None, port: int, pid: int, seconds: float, keys: Mappin
 
 def table(results: Result) -> str:
     lines = [
-        "| | quiet: served | p50 ms | p99 ms | p99 moved (95 %) | p99 in line ms | noisy: served/s | refused/s | core |",
+        "| | quiet: served | p50 ms | p99 ms | p99 moved (95 %) | in line p99 | noisy: served/s | refused/s | core |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for kind, title in ROWS.items():
