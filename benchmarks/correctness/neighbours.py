@@ -4,12 +4,10 @@ other (docs/capacity.md)."""
 import asyncio
 import secrets
 import sys
-from typing import Any
 
 from benchmarks import isolation
 from benchmarks.correctness.report import Report
 from benchmarks.correctness.site import Site
-from benchmarks.figures import spread
 from benchmarks.processes import Server, free_port, running
 from benchmarks.runaway.gateway_files import write_files
 from benchmarks.runaway.honest import HONEST
@@ -48,12 +46,10 @@ async def runaways(site: Site) -> Report:
 
 async def tenants(site: Site) -> Report:
     """A quiet tenant alone, and beside one at ten times its share."""
-    results = await asyncio.to_thread(isolation.measure, site.size(20, 3), site.size(3, 1), site.place())
-    alone, patient, impatient = (_p99_ms(results[kind]) for kind in isolation.ROWS)
-    figure = f"p99 of a quiet tenant {alone:.0f} ms alone, {patient:.0f} and {impatient:.0f} ms beside a noisy one"
+    results = await asyncio.to_thread(isolation.measure, site.size(12, 3), site.size(12, 1), site.place())
+    patient, impatient = (isolation.moved(results, kind) for kind in isolation.JUDGED)
+    figure = (
+        f"p99 of a quiet tenant moved by {patient} beside a noisy one who waits, by {impatient} beside one who floods; "
+        f"a refused call costs {isolation.refused_us(results):.0f} us of CPU"
+    )
     return Report(figure, tuple(isolation.faults(results)), {"results": results})
-
-
-def _p99_ms(rounds: list[dict[str, Any]]) -> float:
-    found = spread([round_["quiet"]["latency_us"]["p99"] for round_ in rounds if round_["quiet"]["answered"]])
-    return found.median / 1000 if found is not None else 0.0

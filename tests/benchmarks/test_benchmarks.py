@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from benchmarks.figures import percentile, slope, spread
+from benchmarks.figures import percentile, pooled_ratio, slope, spread
 from benchmarks.gateway_config import POLICY_RULES, Governance, policy_rows, write_config
 from benchmarks.http1 import FramingError, Reader, Role
 from benchmarks.load import Plan, measure
@@ -237,3 +237,14 @@ async def test_each_tool_explains_itself(module: str) -> None:
     said, _ = await process.communicate()
     assert process.returncode == 0
     assert f"python -m benchmarks.{module}".encode() in said
+
+
+def test_c10_a_ratio_of_percentiles_comes_with_what_noise_can_do_to_it() -> None:
+    base = [[100.0 + n % 7 + round_ for n in range(50)] for round_ in range(8)]
+    assert pooled_ratio(base, base) == (1.0, 1.0, 1.0)
+    ratio, low, high = pooled_ratio([[value * 1.5 for value in values] for values in base], base)
+    assert ratio == low == high == 1.5
+    one_bad = [[value * (3 if number == 0 else 1) for value in values] for number, values in enumerate(base)]
+    ratio, low, high = pooled_ratio(one_bad, base)
+    assert low < 1.05 < ratio <= high, "one bad round proves nothing"
+    assert pooled_ratio([*base[1:], []], base)[0] == float("inf"), "who is never served has no p99"
