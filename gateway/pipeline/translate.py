@@ -99,7 +99,9 @@ class StreamTranslation:
 
     def finish(self) -> bytes:
         """The end, where the provider's stream has no word for it; nothing if it was told."""
-        return b"" if self._finished else self._written(neutral.Finished())
+        if self._finished:
+            return b""
+        return b"".join([self._written(delta) for delta in (*self._reader.rest(), neutral.Finished())])
 
     def _written(self, delta: neutral.Delta) -> bytes:
         if isinstance(delta, neutral.Failed):

@@ -4,8 +4,11 @@ import json
 from typing import Any
 
 from gateway.core.wire import neutral
+from gateway.core.wire.anthropic_reply import MessagesEnd
+from gateway.core.wire.formats import FORMATS
 from gateway.core.wire.neutral import Stop
 from gateway.core.wire.openai_neutral_reply import ChatReader, ChatWriter, read_reply
+from gateway.pipeline.translate import StreamTranslation
 
 
 def calls(*found: tuple[int, str | None, str]) -> dict[str, Any]:
@@ -32,6 +35,14 @@ def test_calls_that_come_at_once_are_told_one_after_the_other() -> None:
         neutral.ToolArguments("[]"),
         neutral.Ended(Stop.TOOL_USE),
     ]
+
+
+def test_calls_of_a_stream_that_ends_without_a_reason_are_told_too() -> None:
+    kind = FORMATS["openai_chat"]
+    translation = StreamTranslation(FORMATS["anthropic_messages"], kind, MessagesEnd(), include_usage=False)
+    told = translation.feed(calls((0, "a", "{}"), (1, "b", "{}"))) + translation.finish()
+    assert told.count(b'"type":"tool_use"') == 2
+    assert b'"name":"b"' in told
 
 
 def test_a_call_that_was_asked_for_by_name_ends_in_a_call_though_openai_says_stop() -> None:

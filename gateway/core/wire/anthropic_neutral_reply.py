@@ -79,6 +79,9 @@ class MessagesReader:
     def __init__(self) -> None:
         self._usage: Usage | None = None
 
+    def rest(self) -> list[neutral.Delta]:
+        return []
+
     def feed(self, chunk: Mapping[str, Any]) -> list[neutral.Delta]:
         match chunk:
             case {"type": "message_start", "message": dict(message)}:

@@ -84,6 +84,9 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 class ConverseReader:
     """Reads a provider's stream, whose last event tells usage."""
 
+    def rest(self) -> list[neutral.Delta]:
+        return []
+
     def feed(self, chunk: Mapping[str, Any]) -> list[neutral.Delta]:
         match chunk:
             case {"role": _}:

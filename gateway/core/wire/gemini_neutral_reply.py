@@ -63,6 +63,9 @@ class GenerateReader:
         self._at: str | None = None
         self._calls = 0
 
+    def rest(self) -> list[neutral.Delta]:
+        return []
+
     def feed(self, chunk: Mapping[str, Any]) -> list[neutral.Delta]:
         if chunk.get("error"):
             return [neutral.Failed(error_text(chunk))]

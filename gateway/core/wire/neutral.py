@@ -182,6 +182,9 @@ Delta = (
 class StreamReader(Protocol):
     def feed(self, chunk: Mapping[str, Any]) -> list[Delta]: ...
 
+    def rest(self) -> list[Delta]:
+        """What was kept back, of a stream that is over without a word for its end."""
+
 
 class StreamWriter(Protocol):
     """Makes a stream of one format. Whatever is open is closed by `Finished`."""

@@ -97,6 +97,9 @@ class ChatReader:
             found.append(neutral.Reported(usage))
         return found
 
+    def rest(self) -> list[neutral.Delta]:
+        return list(self._kept())
+
     def _choice(self, choice: Mapping[str, Any]) -> Iterator[neutral.Delta]:
         delta = choice.get("delta")
         if isinstance(delta, dict):

@@ -48,6 +48,9 @@ class ResponsesReader:
         self._arguments_seen = False
         self._parts: list[neutral.Part] = []
 
+    def rest(self) -> list[neutral.Delta]:
+        return []
+
     def feed(self, chunk: Mapping[str, Any]) -> list[neutral.Delta]:
         kind, text = chunk.get("type"), chunk.get("delta")
         if isinstance(text, str) and text:
