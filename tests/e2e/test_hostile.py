@@ -39,7 +39,7 @@ def shared(
         keys=(ALICE, BOB),
         models={"small": {**model, "model": "mock-ok"}, **dict.fromkeys(names, model)},
         upstream={"client": "aiohttp" if fast_path else "httpx"},
-        timeouts={"connect": "1s", "first_byte": "20s", "idle": "20s", "total": "60s"},
+        timeouts={"connect": "1s", "first_byte": "20m", "idle": "20m", "total": "1h"},
         loops={"identical_requests": 5, "identical_tool_calls": 6, "action": "pause"},
     ) as gateway:
         yield gateway
@@ -64,13 +64,11 @@ def gateway(shared: GatewayProcess, clean_upstream: UpstreamProcess) -> GatewayP
 
 
 async def test_rule_10_a_stream_left_before_its_first_byte_ends_upstream_at_once_and_is_booked(gateway, upstream):
-    body = json.dumps(ask(scripted(delay_s=15.0), stream=True)).encode()
+    body = json.dumps(ask(scripted(waits=True), stream=True)).encode()
     with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
         connection.sendall(post(gateway, body))
         await upstream.until(lambda stats: stats["in_flight"] == 1)
-    left_at = time.monotonic()
-    await upstream.until(lambda stats: stats["in_flight"] == 0)
-    assert time.monotonic() - left_at < 5
+    await upstream.until(lambda stats: stats["in_flight"] == 0, timeout_s=60)
     assert [row.outcome for row in upstream.log()] == ["client_gone"]
     gateway.quiesce()
     (row,) = gateway.rows("SELECT * FROM calls ORDER BY seq DESC LIMIT 1")
@@ -93,9 +91,8 @@ async def test_rule_10_streams_left_while_they_begin_leave_no_hold(gateway, upst
 
 
 def test_an_answer_is_complete_at_done_even_if_the_upstream_lingers(gateway):
-    began = time.monotonic()
-    received = raw(gateway, post(gateway, json.dumps(ask(model="lingers", stream=True)).encode()))
-    assert time.monotonic() - began < 5
+    body = json.dumps(ask(model="lingers", stream=True)).encode()
+    received = raw(gateway, post(gateway, body), timeout_s=60)  # the gateway's own limits are far beyond
     assert DONE.encode() in received
     assert received.rstrip().endswith(b"0"), "a clean end"
     assert b'"error"' not in received

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 
 import pytest
 
@@ -39,17 +38,14 @@ async def test_rule_10_sigterm_drains_and_ends_with_0(start, upstream, server):
 
 
 async def test_rule_10_a_drain_ends_when_its_time_is_over(start, upstream):
-    gateway = start(timeouts={"drain": "500ms"})
+    gateway = start(timeouts={"drain": "500ms"})  # and the calls would take an hour
     async with crowd(gateway) as clients:
-        hangs = asyncio.create_task(clients.chat(ask(scripted("hangs", delay_s=60))))
-        drips = asyncio.create_task(clients.chat(ask(scripted("drips", events=900, pace_s=0.1), stream=True)))
+        hangs = asyncio.create_task(clients.chat(ask(scripted("hangs", waits=True))))
+        drips = asyncio.create_task(clients.chat(ask(scripted("drips", events=36_000, pace_s=0.1), stream=True)))
         await upstream.until(lambda stats: stats["in_flight"] == 2)
-        started = time.monotonic()
         code = await asyncio.to_thread(gateway.terminate)
-        took_s = time.monotonic() - started
         await asyncio.gather(hangs, drips, return_exceptions=True)
     assert code == 0
-    assert took_s < 15
     gateway.start()
     assert gateway.held() == 0
     rows = gateway.settled()
@@ -57,29 +53,23 @@ async def test_rule_10_a_drain_ends_when_its_time_is_over(start, upstream):
 
 
 async def test_a_second_sigterm_ends_it_at_once(start, upstream):
-    gateway = start()
+    gateway = start(timeouts={"drain": "10m"})
     async with crowd(gateway) as clients:
-        hangs = asyncio.create_task(clients.chat(ask(scripted("hangs", delay_s=60))))
+        hangs = asyncio.create_task(clients.chat(ask(scripted("hangs", waits=True))))
         await upstream.until(lambda stats: stats["in_flight"] == 1)
         gateway.signal(signal.SIGTERM)
         await asyncio.to_thread(eventually, lambda: gateway.status_of("/readyz") == 503)
-        started = time.monotonic()
         code = await asyncio.to_thread(gateway.terminate)
-        took_s = time.monotonic() - started
         await asyncio.gather(hangs, return_exceptions=True)
-    print(f"ended after {took_s:.1f} s")
     assert code == 0
-    assert took_s < 10
     gateway.start()
     assert gateway.held() == 0
 
 
 def test_a_drain_does_not_wait_for_what_a_reload_replaced(start):
-    gateway = start(timeouts={"drain": "30s"})
+    gateway = start(timeouts={"drain": "10m"})
     gateway.write_config(
         {**gateway.config, "limits": [{"name": "org", "org": "org", "tokens": 1_000, "window": "day"}]}
     )
     gateway.wait_for_log("reloaded")
-    started = time.monotonic()
     assert gateway.terminate() == 0
-    assert time.monotonic() - started < 20

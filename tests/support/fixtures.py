@@ -110,6 +110,10 @@ class UpstreamProcess:
     def reset(self) -> None:
         self._control("POST", "/__reset")
 
+    def release(self) -> None:
+        """Lets the calls go on whose script says `waits`; also later ones, until the reset."""
+        self._control("POST", "/__release")
+
     def wait_until(self, true_of: Callable[[dict[str, Any]], bool], *, timeout_s: float = 5.0) -> dict[str, Any]:
         """Polls `stats()` until the condition holds. It blocks; in async tests use `until`."""
         deadline = time.monotonic() + timeout_s

@@ -49,6 +49,7 @@ class Script:
     headers: tuple[tuple[str, str], ...] = ()  # sent beside the usual ones, in this order
     head_raw: str | None = None  # the whole head verbatim (latin-1), for injection cases
     delay_s: float = 0.0  # before the head
+    waits: bool = False  # before the head, until the test says so
     text: str | None = None  # the reply's text; one content event a word
     events: int = 5  # content events (= words = completion tokens a choice) where `text` is not given
     pace_s: float = 0.0  # before every content event, or every byte of a drip

@@ -8,6 +8,7 @@ Tests take the fixture `upstream` of tests/support/fixtures.py, which starts it 
                   any prefix; a script plays (upstream_script.py)
     POST /__control   {"script": {...}, "model": "gpt-x", "contains": "text", "times": 1}     adds a rule
     GET  /__log       {"requests": [...], "connections_open": 1, "connections_total": 4, "in_flight_max": 3, ...}
+    POST /__release   lets the calls go on whose script says `waits`
     POST /__reset     forgets rules and log
 
 A row of the log: seq, connection, method, target, headers (pairs, verbatim), body (text), model, stream, started_us,
@@ -42,10 +43,12 @@ class Books:
         self.open: set[int] = set()
         self.closing: set[asyncio.Task[None]] = set()
         self.connections_total = 0
+        self.released = asyncio.Event()
         self.reset()
 
     def reset(self) -> None:
         self.chooser.rules.clear()
+        self.released.clear()
         self.requests: list[dict[str, Any]] = []
         self.in_flight = 0
         self.in_flight_max = 0
@@ -94,6 +97,9 @@ class Books:
                 return 200, self.snapshot()
             case "/__reset":
                 self.reset()
+                return 200, {}
+            case "/__release":
+                self.released.set()
                 return 200, {}
             case "/__control":
                 order = json.loads(request.body)
@@ -211,6 +217,8 @@ class Connection(asyncio.Protocol):
         entry["model"], entry["stream"] = document.get("model"), bool(document.get("stream"))
         script = self._books.chooser.pick(document.get("model"), entry["body"], _text_of(document))
         try:
+            if script.waits:
+                await self._books.released.wait()
             await play(self, script, path, document, entry)
         except (asyncio.CancelledError, ConnectionError):
             entry["outcome"] = "client_gone"
