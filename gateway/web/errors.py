@@ -81,6 +81,10 @@ STATUS_OF: Final[Mapping[Front, Mapping[Code, int]]] = {
 
 RESPONSES_RETRY_MAX_S = 30.0
 """Codex sleeps for as long as it is told."""
+FAULT_RETRY_MAX_S = 1.0
+"""Codex asks up to thirty times and waits each time as long as it is told: the pauses of a breaker would keep it for
+minutes before a provider that is down. It gives up in half a minute so."""
+_FAULTS = frozenset({Code.UPSTREAM_FAILED, Code.UPSTREAM_TIMEOUT, Code.UPSTREAM_INVALID})
 
 _TYPES: Final = {
     401: "authentication_error",
@@ -121,7 +125,9 @@ def refusal(denial: Denial, front: Front = Front.OPENAI, *, quiet: bool = False)
     if denial.final or denial.retry_after_s is None:
         headers["x-should-retry"] = "false"
     else:
-        wait_s = min(denial.retry_after_s, RESPONSES_RETRY_MAX_S) if front is Front.RESPONSES else denial.retry_after_s
+        wait_s = denial.retry_after_s
+        if front is Front.RESPONSES:
+            wait_s = min(wait_s, FAULT_RETRY_MAX_S if denial.code in _FAULTS else RESPONSES_RETRY_MAX_S)
         headers["retry-after"] = str(max(1, math.ceil(wait_s)))
         headers["retry-after-ms"] = str(max(1, math.ceil(wait_s * 1000)))
     if front is Front.BEDROCK:

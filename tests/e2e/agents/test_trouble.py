@@ -163,6 +163,15 @@ def test_a_stream_that_breaks_off_is_booked_as_far_as_it_came(gateway, upstream,
     one_session(gateway, [broken, *calls])
 
 
+def test_codex_gives_a_provider_that_is_down_up_within_its_minute(gateway, upstream, tmp_path, before):
+    ran = codex(gateway, tmp_path, "say hello", "-m", "gpt-broken")
+    assert ran.code != 0
+    assert "rovider" in ran.out + ran.err, ran
+    # The breaker lets five through, and one after each of its pauses.
+    assert 1 <= len(model_calls(upstream)) <= 12
+    assert gateway.settled()[before:] == []
+
+
 @pytest.mark.parametrize("program", EACH)
 def test_a_session_paused_in_mid_stream_ends_it_and_goes_on_when_resumed(gateway, upstream, tmp_path, before, program):
     upstream.script(events=3000, pace_s=0.01)
