@@ -76,13 +76,13 @@ class PricedRates:
         schedules = self.rates.schedules(service_tiers)
         return max(at.output_picos for schedule in schedules for at in schedule.within(prompt_tokens))
 
-    def media_bound(self, media: Media, not_inline_tokens: int) -> int:
-        """The most that searches, images and sound can cost beside what `prompt_bound` says, in micro-USD;
-        `not_inline_tokens` of the prompt can be sound."""
+    def media_bound(self, media: Media, prompt_tokens: int) -> int:
+        """The most that searches, images and sound can cost beside what `prompt_bound` says, in micro-USD."""
         usual = self.rates.standard.usual
         dearer = self.rates.media.bound(media) + self.rates.media.dearer_input(media, usual.input_picos)
-        if media.sound_in:
-            dearer += 1 + picos_to_micros_up(not_inline_tokens * max(0, self._sound_picos() - usual.input_picos))
+        if media.sound_tokens:
+            sound = min(media.sound_tokens, prompt_tokens)
+            dearer += 1 + picos_to_micros_up(sound * max(0, self._sound_picos() - usual.input_picos))
         return dearer
 
     def _sound_picos(self) -> int:

@@ -14,14 +14,14 @@ _TENTHS = 10
 class Media(NamedTuple):
     """Quantities of one call, or the most that they can be. `image` says which images: `<quality>/<size>`, as far as
     known; `tenths` are tenths of a second of sound; `image_tokens` the part of its input tokens that are images;
-    `sound_in` and `sound_out`: its tokens may be of sound."""
+    `sound_tokens` the part that may be sound; `sound_out`: its output is sound."""
 
     images: int = 0
     image: str = ""
     tenths: int = 0
     characters: int = 0
     image_tokens: int = 0
-    sound_in: bool = False
+    sound_tokens: int = 0
     sound_out: bool = False
     web_searches: int = 0
     file_searches: int = 0

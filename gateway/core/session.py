@@ -151,17 +151,21 @@ def mark_of(headers: Mapping[str, str], body: Mapping[str, object]) -> SessionMa
     opencode = headers.get("x-session-id")
     if opencode:
         above = headers.get("x-parent-session-id", "")
-        parent = _checked(above) if above and above != opencode else ""
-        return SessionMark("opencode", _checked(opencode), opencode, parent, parent)
+        if not above or above == opencode:
+            return SessionMark("opencode", _checked(opencode), opencode)
+        parent = _checked(above)
+        if not _usable(opencode):
+            return SessionMark("opencode", parent)
+        return SessionMark("opencode", opencode, opencode, parent, parent)
     return _mark_in_body(body) or _cache_key_mark(headers, body) or IMPLICIT
 
 
 def _part_of(kind: str, root: str, part: str, parent: str = "") -> SessionMark:
-    """A sub-agent's own session below that of the run. The space between their ids is in no id of a client."""
-    if not part:
+    """A sub-agent's own session below that of the run. The space between their ids is in no id of a client. What is no
+    usable id is the run itself: it tells sub-agents apart, and is no reason to refuse a call."""
+    if not _usable(part):
         return SessionMark(kind, root)
-    part = _checked(part)
-    return SessionMark(kind, f"{root} {part}", part, f"{root} {_checked(parent)}" if parent else root, root)
+    return SessionMark(kind, f"{root} {part}", part, f"{root} {parent}" if _usable(parent) else root, root)
 
 
 def _codex_thread(headers: Mapping[str, str], root: str, thread: str) -> SessionMark:
@@ -211,11 +215,16 @@ def _text(said: Mapping[str, object], name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
+def _usable(client_id: str) -> bool:
+    visible = len(client_id) <= ID_LENGTH_MAX and _PRINTABLE.fullmatch(client_id) is not None
+    return visible and not _like_child_token(client_id)
+
+
 def _checked(client_id: str) -> str:
-    if len(client_id) > ID_LENGTH_MAX or not _PRINTABLE.fullmatch(client_id):
-        raise MarkRefused(f"a session id has 1 to {ID_LENGTH_MAX} visible ASCII characters")
     if _like_child_token(client_id):
         raise MarkRefused("a child-session token is taken in x-comptroller-session only")
+    if not _usable(client_id):
+        raise MarkRefused(f"a session id has 1 to {ID_LENGTH_MAX} visible ASCII characters")
     return client_id
 
 

@@ -61,8 +61,7 @@ def gives_way(plane: Plane, live: LiveSession | None, refused: Refused) -> bool:
         return False
     if refused.denial.code is not Code.SESSION_LIMIT:
         return False
-    plane.sessions.take_in(live.session.key_id, live.session.mark, live.above[0].session.mark.client_id)
-    return True
+    return plane.sessions.take_in(live.session.key_id, live.session.mark, live.above[0].session.mark.client_id)
 
 
 def counted_elsewhere(mark: SessionMark, live: LiveSession) -> list[str]:

@@ -42,16 +42,20 @@ class Trail:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] = field(default_factory=dict)
     asked: str = ""
+    _about: int | None = None
 
     @property
     def about(self) -> int:
         """The session that the call names, and the model or tool that it asks for: what is told before anything is
-        looked up."""
-        try:
-            mark = mark_of(self.headers, self.body)
-        except MarkRefused:
-            return 0
-        return hash((mark.kind, mark.client_id, self.asked))
+        looked up. Worked out once: a flood is asked for it at the door and again where it is counted."""
+        if self._about is None:
+            try:
+                mark = mark_of(self.headers, self.body)
+            except MarkRefused:
+                self._about = 0
+            else:
+                self._about = hash((mark.kind, mark.client_id, self.asked))
+        return self._about
 
 
 class KnownRefused(Refused):
@@ -86,10 +90,10 @@ def _stands_in_line(trail: Trail) -> bool:
 def _full_lines(plane: Plane, trail: Trail, refused: Refused) -> tuple[FullLine, ...]:
     """The lines that would turn another such call away. None where it might be led to another model, or answered from
     the cache."""
-    model = plane.catalog.models.get(trail.asked)
-    if not isinstance(refused, LineFull) or plane.catalog.routes or model is None or model.cache is not None:
+    if not isinstance(refused, LineFull) or plane.catalog.routes:
         return ()
-    return refused.lines
+    model = plane.catalog.models.get(trail.asked)
+    return () if model is None or model.cache is not None else refused.lines
 
 
 async def denied(plane: Plane, trail: Trail, refused: Refused) -> Refused:

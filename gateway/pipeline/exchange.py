@@ -289,7 +289,7 @@ async def _estimate(plane: Plane, ask: ModelAsk, reserved: Reserved, text: str, 
     if ask.media.images or ask.media.sound_out:
         # Nothing of it is text; what was held for it is the stated estimate.
         output = reserved.size.output_tokens
-    sound_in = min(prompt, ask.prompt.weight.constants) if ask.media.sound_in else 0
+    sound_in = min(prompt, ask.media.sound_tokens)
     sound_out = output if ask.media.sound_out else 0
     return Usage(prompt, 0, 0, output, 0, sound_in, sound_out, estimated=reason)
 

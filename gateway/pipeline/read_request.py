@@ -71,7 +71,8 @@ def model_ask(
     head = digest(orjson.dumps([facts.model, requests.beside(body)]))
     rest = {name: value for name, value in body.items() if name not in requests.aside}
     searches = allowed(facts.searches, stripped)
-    constants = _constants(facts, model, rules) + sum(searches) * rules.search_tokens
+    sound = _may_be_sound(facts, rules)
+    constants = _of_images(facts, model) + sound + searches.read * rules.search_tokens
     not_inline = constants - facts.content.data_url_bytes
     weight = Weight(arrival.body_bytes + not_inline, len(packed) + not_inline, constants)
     prompt = Prompt(head, packed, packed_digest, len(messages), weight)
@@ -106,7 +107,7 @@ def model_ask(
         service_tiers=None if facts.service_tier == "auto" else frozenset({facts.service_tier}),
         uncounted=_uncounted(facts, rules),
         request_digest=digest(orjson.dumps(rest) + packed_digest + plane.digest_key),
-        media=most_used(searches)._replace(sound_in=facts.content.audio_parts + facts.content.file_parts > 0),
+        media=most_used(searches, sound),
     )
 
 
@@ -255,12 +256,14 @@ def _path(wire: WireFormat, query: Mapping[str, str], *, stream: bool) -> str:
     return f"{path}?{urlencode(passed)}" if passed else path
 
 
-def _constants(facts: RequestFacts, model: Model, rules: EstimateRules) -> int:
+def _of_images(facts: RequestFacts, model: Model) -> int:
+    return facts.content.images * (model.image_tokens_max or IMAGE_TOKENS_ASSUMED)
+
+
+def _may_be_sound(facts: RequestFacts, rules: EstimateRules) -> int:
+    """A file may hold sound, and its kind is not always told."""
     content = facts.content
-    if content is NO_CONTENT_BUT_TEXT:
-        return 0
-    images = content.images * (model.image_tokens_max or IMAGE_TOKENS_ASSUMED)
-    return images + content.audio_parts * (rules.audio_tokens or 0) + content.file_parts * (rules.file_tokens or 0)
+    return content.audio_parts * (rules.audio_tokens or 0) + content.file_parts * (rules.file_tokens or 0)
 
 
 def _uncounted(facts: RequestFacts, rules: EstimateRules) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from gateway.core.hold import Binding, Hold
 from gateway.core.idempotency import KeyUsed
 from gateway.core.ledger import Amounts, CallVoided, Entry, HoldPlaced, SessionChanged
 from gateway.core.limit import METERED_UNITS, Action
+from gateway.core.media import NO_MEDIA
 from gateway.core.model_ask import CACHED, FREE, ModelAsk
 from gateway.core.pricing import flat_rates
 from gateway.core.sizing import OutputAsk, Size, least_tokens, money_for, size_output
@@ -188,7 +189,7 @@ def _rates(plane: Plane, ask: ModelAsk) -> tuple[PricedRates, ...]:
             f"Model '{ask.model.alias}' has no price here, so its cost cannot be held. An administrator must set one."
         )
         raise Refused(Denial(Code.PRICE_UNKNOWN, text))
-    if lacking := next(filter(None, [r.rates.media.lacks(ask.media) for r in known]), ""):
+    if ask.media is not NO_MEDIA and (lacking := max([r.rates.media.lacks(ask.media) for r in known])):
         text = (
             f"The searches that the provider of model '{ask.model.alias}' would run have a fee that no price here "
             f"covers; leave their tool out, or have an administrator set `{lacking}` in the price of the model."
@@ -315,12 +316,10 @@ def _output_ask(
         cap = declared
     else:
         cap = ask.client_max_tokens if model.output_tokens_max is None else min(ask.client_max_tokens, declared)
-    # Nothing but what is not in the body can be sound; a turn that goes on from another may hold less than that.
-    sound = min(prompt_tokens, ask.prompt.weight.constants)
     return OutputAsk(
         prompt_tokens=prompt_tokens,
         prompt_usd_micros=max(
-            [r.prompt_bound(prompt_tokens, ask.service_tiers) + r.media_bound(ask.media, sound) for r in rates]
+            [r.prompt_bound(prompt_tokens, ask.service_tiers) + r.media_bound(ask.media, prompt_tokens) for r in rates]
         ),
         output_pico_usd=max(
             [max(r.output_picos(prompt_tokens, ask.service_tiers), r.media_output_picos(ask.media)) for r in rates]

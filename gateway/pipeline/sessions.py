@@ -118,13 +118,18 @@ class SessionRegistry:
             return live
         return self.open(key_id, mark, None, now_us)
 
-    def take_in(self, key_id: str, mark: SessionMark, host: str) -> None:
-        """From here on calls of this sub-agent count on the session that its client calls `host`."""
+    def take_in(self, key_id: str, mark: SessionMark, host: str) -> bool:
+        """From here on calls of this sub-agent count on the session that its client calls `host`. False: that one
+        counts on this. Clients name parents as they like, and a circle of them would have no end."""
         address = (key_id, mark.kind, mark.client_id)
+        host = self.host_of(key_id, mark.kind, host)
+        if host == mark.client_id:
+            return False
         self._guests[address] = host
         self._guests.move_to_end(address)
         if len(self._guests) > GUESTS_KEPT:
             self._guests.popitem(last=False)
+        return True
 
     def host_of(self, key_id: str, kind: str, client_id: str) -> str:
         """The client's id of the session that this one counts on; its own where it was not taken in."""

@@ -70,7 +70,7 @@ def test_no_call_costs_more_than_its_bound(images, tenths, characters, tokens, o
         audio_output_picos=picos[3],
         media=MediaRates(40_000, KINDS, picos[4], picos[0], picos[2], picos[3]),
     )
-    media = Media(images, "hd/1024x1792", tenths, characters, tokens, sound_in=sound, sound_out=sound)
+    media = Media(images, "hd/1024x1792", tenths, characters, tokens, tokens if sound else 0, sound_out=sound)
     priced = PricedRates(rates)
     used = Usage(tokens, 0, 0, output, 0, tokens if sound else 0, output if sound else 0)
     of_output = max(priced.output_picos(tokens, frozenset()), priced.media_output_picos(media))

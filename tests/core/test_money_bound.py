@@ -46,10 +46,14 @@ def test_rule_6_the_held_money_covers_every_usage_within_the_hold(rates: Rates, 
     slices = data.draw(st.lists(st.integers(0, 50_000), min_size=1, max_size=4))
     dearest = priced.output_picos(prompt_tokens, requested)
     sound_tokens = data.draw(st.integers(0, prompt_tokens))
-    most = Media(web_searches=data.draw(st.integers(0, 9)), file_searches=data.draw(st.integers(0, 9)), sound_in=True)
+    most = Media(
+        web_searches=data.draw(st.integers(0, 9)),
+        file_searches=data.draw(st.integers(0, 9)),
+        sound_tokens=sound_tokens,
+    )
     held = (
         priced.prompt_bound(prompt_tokens, requested)
-        + priced.media_bound(most, sound_tokens)
+        + priced.media_bound(most, prompt_tokens)
         + sum(money_for(tokens, dearest) for tokens in slices)
     )
 

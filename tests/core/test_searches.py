@@ -31,14 +31,18 @@ def sent(name: str, body: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("name", "body", "most"),
     [
-        ("anthropic_messages", {**MESSAGES, "tools": [WEB]}, Searches(web=SEARCHES_ASSUMED)),
-        ("anthropic_messages", {**MESSAGES, "tools": [{**WEB, "max_uses": 8}, FETCH]}, Searches(web=8, fetches=3)),
+        ("anthropic_messages", {**MESSAGES, "tools": [WEB]}, Searches(web=SEARCHES_ASSUMED, read=SEARCHES_ASSUMED)),
+        (
+            "anthropic_messages",
+            {**MESSAGES, "tools": [{**WEB, "max_uses": 8}, FETCH]},
+            Searches(web=8, fetches=3, read=11),
+        ),
         ("anthropic_messages", {**MESSAGES, "tools": [{"name": "web_search"}]}, Searches()),
-        ("openai_responses", {**RESPONSES, "tools": [{"type": "web_search"}]}, Searches(web=SEARCHES_ASSUMED)),
+        ("openai_responses", {**RESPONSES, "tools": [{"type": "web_search"}]}, Searches(web=10, read=10)),
         (
             "openai_responses",
             {**RESPONSES, "max_tool_calls": 2, "tools": [{"type": "web_search"}, {"type": "file_search"}]},
-            Searches(web=2, files=2),
+            Searches(web=2, files=2, read=4),
         ),
         ("openai_responses", {**RESPONSES, "tools": [{"type": "function", "name": "web_search"}]}, Searches()),
         ("gemini", {**GEMINI, "tools": [{"googleSearch": {}}]}, Searches(web=SEARCHES_ASSUMED)),
@@ -54,7 +58,7 @@ def test_what_policy_strips_is_not_held() -> None:
     facts = read("anthropic_messages", {**MESSAGES, "tools": [WEB, FETCH]})
     assert facts.provider_tools == ("builtin:web_search", "builtin:web_fetch")
     assert (facts.tools, facts.hidden) == ((), True)
-    assert allowed(facts.searches, frozenset({"builtin:web_search"})) == Searches(fetches=3)
+    assert allowed(facts.searches, frozenset({"builtin:web_search"})) == Searches(fetches=3, read=3)
     assert allowed(facts.searches, frozenset(facts.provider_tools)) == Searches()
 
 

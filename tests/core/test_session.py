@@ -42,6 +42,19 @@ HEADER = SessionMark("header", "run-1")
             {},
             SessionMark("claude-code", f"{UUID} agent-7", "agent-7", UUID, UUID),
         ),
+        # An id of a sub-agent that is none is no reason to refuse: it is the run's call.
+        ({"x-claude-code-session-id": UUID, "x-claude-code-agent-id": "a b"}, {}, SessionMark("claude-code", UUID)),
+        ({"x-claude-code-session-id": UUID, "x-claude-code-agent-id": "a" * 129}, {}, SessionMark("claude-code", UUID)),
+        (
+            {
+                "x-claude-code-session-id": UUID,
+                "x-claude-code-agent-id": "a1",
+                "x-claude-code-parent-agent-id": "\u00e4",
+            },
+            {},
+            SessionMark("claude-code", f"{UUID} a1", "a1", UUID, UUID),
+        ),
+        ({"x-session-id": "s 2", "x-parent-session-id": "ses_1"}, {}, SessionMark("opencode", "ses_1")),
         ({"session-id": UUID, "originator": "codex_cli_rs"}, {}, SessionMark("codex", UUID)),
         (
             {"session-id": UUID, "originator": "codex_exec", "thread-id": "t1"},

@@ -161,6 +161,10 @@ def test_gemini_is_booked_by_the_queries_of_its_grounding(gateway, upstream):
     row, meters = booked(gateway, {name.lower(): value for name, value in headers.items()}["x-comptroller-call"])
     assert meters == {"input": 1000, "output": 10, "web_searches": 20_000}
     assert row["usd_micros"] == 21_010
+    # What it finds is no input that is billed, so nothing is held for it; for Claude it is 8,000 tokens a search.
+    held = next(doc["held"] for doc in gateway.journal("held") if doc["subject"] == row["call_id"])
+    assert held["input_tokens"] < 2_000
+    assert held["usd_micros"] >= 10 * 10_000
 
 
 def test_sound_in_a_conversation_is_held_at_its_own_price(gateway, upstream):

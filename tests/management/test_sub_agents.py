@@ -176,3 +176,16 @@ async def test_a_request_to_mcp_without_a_mark_means_the_run(tmp_path: Path) -> 
         await call(node, claude("a1"))
         root = await call(node, CLAUDE)
         assert (await tool_session(node.plane, node.caller("alice"), {}, None)).id == root
+
+
+async def test_sessions_that_name_each_other_as_their_parents_end_nowhere(tmp_path: Path) -> None:
+    """What clients send must not lead the search for the session above round in a circle."""
+    async with opening(tmp_path, sessions={**CONFIG["sessions"], "max_depth": 1}, **NO_LIMITS) as node:
+        clock = by_hand(node)
+        run, child = await call(node, opencode("s1")), await call(node, opencode("s2", "s1"))
+        assert await call(node, opencode("s3", "s2")) == child
+        clock.at_us += 2 * 3_600 * SECOND_US
+        async with asyncio.timeout(10):
+            assert await call(node, opencode("s2", "s3")) == child
+            assert await call(node, opencode("s3", "s2")) == child
+            assert await call(node, opencode("s1", "s3")) == run

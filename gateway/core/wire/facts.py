@@ -26,11 +26,13 @@ NO_CONTENT_BUT_TEXT = ContentFacts(0, 0, 0, 0)
 
 
 class Searches(NamedTuple):
-    """The most that a provider-run tool may do in one answer: searches of the web, of stored files, pages fetched."""
+    """The most that a provider-run tool may do in one answer: searches of the web, of stored files, pages fetched.
+    What `read` of them find becomes input that is billed."""
 
     web: int = 0
     files: int = 0
     fetches: int = 0
+    read: int = 0
 
 
 class RequestFacts(NamedTuple):

@@ -103,8 +103,8 @@ def read_transcription(body: Mapping[str, Any], form: Form | None) -> TaskFacts:
         raise FieldRefused("file", "`file` must be a file")
     seconds = -(-(files[0].end - files[0].start) // SOUND_BYTES_PER_SECOND)
     prompt = _words(body, "prompt", "-")
-    media = Media(tenths=10 * seconds, sound_in=True)
     tokens = seconds * SOUND_TOKENS_PER_SECOND
+    media = Media(tenths=10 * seconds, sound_tokens=tokens)
     return TaskFacts(_words(body, "model"), (prompt,), tokens, 1, media, TRANSCRIPT_TOKENS)
 
 

@@ -1,7 +1,8 @@
 """Searches that a provider runs and bills beside tokens: how many a request allows, and how many an answer used.
 
 A request that says no number is sent with one where its format has a field for it, so that a hold is a bound; Gemini
-has none, so there the number is assumed and an overrun is told. What a search finds is input that is not in the body.
+has none, so there the number is assumed and an overrun is told. What a search finds is input that is not in the body,
+but with Gemini, which bills none of it.
 Sources: Anthropic web search tool (`max_uses`, `usage.server_tool_use`), OpenAI web search (only actions of type
 `search` are billed) and `max_tool_calls`, Gemini grounding (`webSearchQueries`); all as of 2026-11.
 """
@@ -9,7 +10,7 @@ Sources: Anthropic web search tool (`max_uses`, `usage.server_tool_use`), OpenAI
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.core.media import Media
+from gateway.core.media import NO_MEDIA, Media
 from gateway.core.tool_name import builtin
 from gateway.core.usage import TOKENS_MAX, report_count, report_object
 from gateway.core.wire.facts import FieldRefused, Searches
@@ -28,9 +29,11 @@ def allowed(searches: Iterable[tuple[str, Searches]], stripped: frozenset[str]) 
     return Searches(*(sum(figures) for figures in zip(*left, strict=True))) if left else NO_SEARCHES
 
 
-def most_used(searches: Searches) -> Media:
-    """What of it has a fee: fetching a page has none."""
-    return Media(web_searches=searches.web, file_searches=searches.files)
+def most_used(searches: Searches, sound_tokens: int) -> Media:
+    """What of it has a fee, which fetching a page has not, beside the tokens that may be sound."""
+    if searches is NO_SEARCHES and not sound_tokens:
+        return NO_MEDIA
+    return Media(web_searches=searches.web, file_searches=searches.files, sound_tokens=sound_tokens)
 
 
 def messages_tool(tool: Mapping[str, Any]) -> str | None:
@@ -46,7 +49,7 @@ def messages_searches(tools: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, Se
     for tool in tools:
         if (name := messages_tool(tool)) is not None:
             most = _number(tool, _MAX_USES, f"tools.{_MAX_USES}")
-            found.append((name, Searches(**{_MESSAGES_TOOLS[name]: most})))
+            found.append((name, _searches(_MESSAGES_TOOLS[name], most)))
     return tuple(found)
 
 
@@ -67,7 +70,7 @@ def responses_searches(body: Mapping[str, Any], provider_tools: Iterable[str]) -
     if not names:
         return ()
     most = _number(body, _MAX_TOOL_CALLS, _MAX_TOOL_CALLS)
-    return tuple((name, Searches(**{_RESPONSES_TOOLS[name]: most})) for name in names)
+    return tuple((name, _searches(_RESPONSES_TOOLS[name], most)) for name in names)
 
 
 def bounded_responses(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,6 +106,10 @@ def of_candidate(candidate: Mapping[str, Any]) -> int:
         return 0
     queries = grounding.get("webSearchQueries")
     return len(queries) if isinstance(queries, list) and queries else int(bool(grounding.get("groundingChunks")))
+
+
+def _searches(kind: str, most: int) -> Searches:
+    return Searches(**{kind: most}, read=most)
 
 
 def _number(holder: Mapping[str, Any], field: str, named: str) -> int:
