@@ -88,6 +88,16 @@ def inclusive(of_input: str, of_output: str) -> tuple[Shape, ...]:
             report(11, 7, 18, **made(reasoning_tokens=9)),
             Usage(11, 0, 0, 7, 7, clamped=True),
         ),
+        last(
+            "parts that are null",
+            report(11, 7, 18) | {f"{of_input}_details": {"cached_tokens": None}},
+            Usage(11, 0, 0, 7, 0),
+        ),
+        last(
+            "all of the output is reasoning", report(11, 33, 44, **made(reasoning_tokens=33)), Usage(11, 0, 0, 33, 33)
+        ),
+        last("a total that is a word", report(11, 7, "18"), None, bad=True),
+        last("a whole number written as a fraction", report(11.0, 7, 18), None, bad=True),
         last("null", None, None),
         last("an empty object", {}, None),
         last("input only", report(11, None), None),
