@@ -61,9 +61,11 @@ async def _play(ground: Ground, port: int, teller: Teller) -> dict[str, Any]:
         stage, scenes = Stage(ground, gateway), list[Scene]()
         for number, play in enumerate(SCENES, start=1):
             scene = await play(stage)
+            _end_if_interrupted()
             scenes.append(scene)
             teller.scene(number, scene)
         books = await _books(gateway, scenes)
+        _end_if_interrupted()
     teller.line()
     teller.heading(f"{len(SCENES) + 1}. Who spent what")
     _tell_books(teller, books)
@@ -73,6 +75,14 @@ async def _play(ground: Ground, port: int, teller: Teller) -> dict[str, Any]:
         "scenes": [{"name": scene.name, "title": scene.title, **scene.facts} for scene in scenes],
         **books,
     }
+
+
+def _end_if_interrupted() -> None:
+    """A library that waited just then may have swallowed the cancellation that Ctrl-C is: `asyncio.wait_for` does on
+    Python 3.11 where what it waits for is done in the same turn. It is remembered all the same."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _books(gateway: Gateway, scenes: Sequence[Scene]) -> dict[str, Any]:
