@@ -23,6 +23,8 @@ CHILD_TOKEN_PREFIX = "cptr_ss_"
 CHILD_TOKEN_LENGTH_MAX = 2048
 CHILD = "child"
 """The kind of mark of a session that was opened by another one."""
+FINGERPRINT = "fingerprint"
+"""The kind of mark that a call does not send: how its conversation began tells which run it belongs to (rule 13)."""
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -45,20 +47,22 @@ TRANSITIONS: Mapping[SessionState, frozenset[SessionState]] = {
 @dataclass(frozen=True, slots=True)
 class SessionRules:
     """Operator settings, in seconds; `new_per_hour_max` counts per agent, or per key where it names no agent.
-    `children_max` = children that a session may have open at once, `depth_max` = levels of them."""
+    `children_max` = children that a session may have open at once, `depth_max` = levels of them; `fingerprint` = calls
+    without a mark are told apart by how their conversations began."""
 
     idle_timeout_s: float = 1800.0
     wall_time_s: float = 28_800.0
     new_per_hour_max: int = 60
     children_max: int = 8
     depth_max: int = 3
+    fingerprint: bool = False
 
 
 @value
 class SessionMark:
-    """How a call named its session. `kind`: header, claude-code, codex, opencode, copilot, child (then `client_id` is
-    its token, which is never kept), or implicit (then no `client_id`). A sub-agent that its program marks has a
-    `parent`, the client's id of the session above it, or `root` where no such one is known."""
+    """How a call named its session. `kind`: header, claude-code, codex, opencode, copilot, fingerprint, child (then
+    `client_id` is its token, which is never kept), or implicit (then no `client_id`). A sub-agent that its program
+    marks has a `parent`, the client's id of the session above it, or `root` where no such one is known."""
 
     kind: str
     client_id: str = ""
@@ -68,6 +72,8 @@ class SessionMark:
 
 
 IMPLICIT = SessionMark("implicit")
+_NOT_THE_CLIENTS = frozenset({IMPLICIT.kind, FINGERPRINT})
+"""Kinds whose sessions no id of a client names, so they start afresh after idling (rule 14)."""
 
 
 class Part(NamedTuple):
@@ -256,7 +262,7 @@ def continue_session(session: Session, rules: SessionRules, now_us: int, *, in_f
     idle_us = now_us - session.last_active_us
     idle = in_flight == 0 and idle_us > rules.idle_timeout_s * 1_000_000
     over_wall = now_us - session.run_started_us > rules.wall_time_s * 1_000_000
-    if session.mark.kind == IMPLICIT.kind:
+    if session.mark.kind in _NOT_THE_CLIENTS:
         ended = idle or session.state is SessionState.CLOSED
         if ended:
             return Continuation.STARTS_AFRESH

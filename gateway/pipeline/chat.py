@@ -12,9 +12,10 @@ from gateway.core.call import Arrival, Caller, Kind
 from gateway.core.catalog import Model
 from gateway.core.condition_context import AttributeValue, PolicyContext
 from gateway.core.denial import Code, Denial, Refused
+from gateway.core.fingerprint import fingerprint_of
 from gateway.core.idempotency import HEADER
 from gateway.core.model_ask import CACHED
-from gateway.core.session import MarkRefused, SessionMark, mark_of
+from gateway.core.session import IMPLICIT, MarkRefused, SessionMark, mark_of
 from gateway.core.wire.facts import RequestFacts
 from gateway.core.wire.formats import FORMATS
 from gateway.core.wire.task import TaskFacts
@@ -89,8 +90,8 @@ async def _pass(plane: Plane, caller: Caller, arrival: Arrival, kind: Kind, trai
     model = model_named(plane, caller, facts.model)
     trail.stream = isinstance(facts, RequestFacts) and facts.stream
     trail.attribution = attribution_of(plane, caller, arrival, model)
-    mark = _mark(arrival)
-    live = trail.live = await session_of(plane, caller, mark)
+    mark, said = _mark(plane, arrival, kind)
+    live = trail.live = await session_of(plane, caller, mark, said)
     plane.sessions.enter(live)
     flight = plane.flights.board(trail.call_id, live, caller.key)
     handed_over = False
@@ -274,9 +275,13 @@ def model_named(plane: Plane, caller: Caller, alias: str) -> Model:
     return model
 
 
-def _mark(arrival: Arrival) -> SessionMark:
+def _mark(plane: Plane, arrival: Arrival, kind: Kind) -> tuple[SessionMark, int]:
+    """With the messages of a conversation that is told by how it began."""
     try:
-        return mark_of(arrival.headers, arrival.body)
+        mark = mark_of(arrival.headers, arrival.body)
+        if mark is IMPLICIT and plane.catalog.sessions.fingerprint and kind is Kind.CHAT:
+            return fingerprint_of(plane.digest_key, arrival.format, arrival.headers, arrival.body) or (mark, 0)
+        return mark, 0
     except MarkRefused as error:
         raise Refused(Denial(Code.REQUEST_MALFORMED, f"The session id is refused: {error}.")) from error
 

@@ -11,6 +11,8 @@ from gateway.core.denial import Code, Denial, Refused
 from gateway.core.identity import KeyState, VirtualKey
 from gateway.core.session import (
     CHILD,
+    FINGERPRINT,
+    IMPLICIT,
     Continuation,
     Session,
     SessionMark,
@@ -24,13 +26,18 @@ from gateway.pipeline.sessions import LiveSession
 SESSION_HEADER = "x-comptroller-session"
 
 
-async def session_of(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSession:
-    """Raises Refused and BooksUnavailable."""
+async def session_of(plane: Plane, caller: Caller, mark: SessionMark, said: int = 0) -> LiveSession:
+    """`said` = the messages of a conversation that is told by how it began. Raises Refused and BooksUnavailable."""
     if mark.kind == CHILD:
         return await _child(plane, caller, mark.client_id)
     if mark.parent:
         return await _sub_agent(plane, caller, mark)
-    return await plane.sessions.resolve(caller.key_id, mark, plane.catalog.sessions, plane.clock.now_us())
+    rules, sessions, now_us = plane.catalog.sessions, plane.sessions, plane.clock.now_us()
+    if mark.kind == FINGERPRINT:
+        if sessions.host_of(caller.key_id, mark.kind, mark.client_id) == mark.client_id:
+            return await sessions.conversation(caller.key_id, mark, said, rules, now_us)
+        mark = IMPLICIT
+    return await sessions.resolve(caller.key_id, mark, rules, now_us)
 
 
 async def _sub_agent(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSession:
@@ -55,17 +62,23 @@ async def _sub_agent(plane: Plane, caller: Caller, mark: SessionMark) -> LiveSes
 
 
 def gives_way(plane: Plane, live: LiveSession | None, refused: Refused) -> bool:
-    """Whether a first call of a marked sub-agent was refused because its session would be one too many this hour; from
-    here on it counts on its parent. Nothing of that call was held or written."""
-    if live is None or live.written or not live.above or live.session.mark.kind == CHILD:
+    """Whether a first call of a marked sub-agent, or of a conversation told by how it began, was refused because its
+    session would be one too many this hour; from here on it counts on its parent, or the key's own. Nothing of that
+    call was held or written."""
+    if live is None or live.written or refused.denial.code is not Code.SESSION_LIMIT:
         return False
-    if refused.denial.code is not Code.SESSION_LIMIT:
+    if live.session.mark.kind == FINGERPRINT:
+        return plane.sessions.take_in(live.session.key_id, live.session.mark, IMPLICIT.client_id)
+    if not live.above or live.session.mark.kind == CHILD:
         return False
     return plane.sessions.take_in(live.session.key_id, live.session.mark, live.above[0].session.mark.client_id)
 
 
 def counted_elsewhere(mark: SessionMark, live: LiveSession) -> list[str]:
-    """A warning for a header where a marked sub-agent has no session of its own."""
+    """A warning for a header where a marked sub-agent, or a conversation told by how it began, has no session of its
+    own."""
+    if mark.kind == FINGERPRINT and live.session.mark.kind != FINGERPRINT:
+        return ["this hour's new sessions are used up; this conversation counts on the session of its key"]
     if not mark.parent or live.session.mark.client_id == mark.client_id:
         return []
     return [f"sub-agent {mark.agent_part} has no session of its own here; it counts on its parent's"]

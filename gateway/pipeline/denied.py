@@ -14,7 +14,7 @@ from gateway.core.denial import Code, Denial, Refused
 from gateway.core.idempotency import HEADER
 from gateway.core.ledger import CallDenied, Entry, SessionChanged
 from gateway.core.record import CallRecord
-from gateway.core.session import MarkRefused, SessionState, mark_of
+from gateway.core.session import IMPLICIT, MarkRefused, SessionState, mark_of
 from gateway.pipeline.capacity import FullLine, LineFull
 from gateway.pipeline.flights import FlightEnded, Phase
 from gateway.pipeline.plane import Plane
@@ -76,10 +76,20 @@ async def refuse_at_the_door(plane: Plane, trail: Trail) -> None:
         text = "This node is stopping and takes no new calls; retry, another one answers."
         raise Refused(Denial(Code.OVERLOADED, text, call_id=trail.call_id, retry_after_s=1.0))
     now_us = plane.clock.now_us()
-    if plane.refusals.flooded(trail.caller.key_id, now_us):
+    if plane.refusals.flooded(trail.caller.key_id, now_us) and not _told_by_its_beginning(plane, trail):
         known = plane.refusals.answer(trail.caller.key_id, trail.about, now_us)
         if known is not None and (known.final or _stands_in_line(trail)):
             raise await denied(plane, trail, KnownRefused(known))
+
+
+def _told_by_its_beginning(plane: Plane, trail: Trail) -> bool:
+    """Whether the session of a call is not known before it is read: what another one was told may not hold for it."""
+    if not plane.catalog.sessions.fingerprint or trail.kind != Kind.CHAT:
+        return False
+    try:
+        return mark_of(trail.headers, trail.body) is IMPLICIT
+    except MarkRefused:
+        return False
 
 
 def _stands_in_line(trail: Trail) -> bool:

@@ -38,7 +38,8 @@ Address = tuple[str, str, str]
 class LiveSession:
     """One session in use. `written` = the books have it; `pending` = what the next admitted call writes about it.
     `above` = its ancestors, the parent first; `children` = those in memory, by id; `lineage` is what limits see of it.
-    `in_flight` counts calls of descendants too."""
+    `in_flight` counts calls of descendants too; `said` = how many messages its conversation had, where it is told from
+    others by how it began."""
 
     __slots__ = (
         "above",
@@ -48,6 +49,7 @@ class LiveSession:
         "loops",
         "models",
         "pending",
+        "said",
         "session",
         "turns",
         "written",
@@ -63,6 +65,7 @@ class LiveSession:
         self.written = written
         self.pending: str | None = None if written else OPENED
         self.in_flight = 0
+        self.said = 0
         self.loops = LoopMemory()
         self.turns = TurnMemory()
         self.models: OrderedDict[str, None] = OrderedDict()
@@ -117,6 +120,23 @@ class SessionRegistry:
         if live is not None and self.goes_on(live, rules, now_us):
             return live
         return self.open(key_id, mark, None, now_us)
+
+    async def conversation(
+        self, key_id: str, mark: SessionMark, said: int, rules: SessionRules, now_us: int
+    ) -> LiveSession:
+        """The session of a conversation of so many messages, told by how it began (rule 13). Where there are fewer of
+        them than before, another one began with the same words: a session of its own, unless people hold the first.
+        Raises Refused and BooksUnavailable."""
+        live = await self.find(key_id, mark)
+        if live is not None and self.goes_on(live, rules, now_us):
+            if said >= live.said or live.session.state is not SessionState.OPEN:
+                live.said = said
+                return live
+            # Calls of it may be under way, so it stays in memory: only its mark leads elsewhere.
+            del self._by_address[key_id, mark.kind, mark.client_id]
+        live = self.open(key_id, mark, None, now_us)
+        live.said = said
+        return live
 
     def take_in(self, key_id: str, mark: SessionMark, host: str) -> bool:
         """From here on calls of this sub-agent count on the session that its client calls `host`. False: that one

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gateway.settings.actions import action_of
-from gateway.settings.fields import Count, Items, OffOrSeveral, Seconds, UsdMicros, section, setting
+from gateway.settings.fields import Count, Flag, Items, OffOrSeveral, Seconds, UsdMicros, section, setting
 from gateway.settings.section import Section
 
 
@@ -14,6 +14,9 @@ class Sessions(Section):
     wall_time_s: Seconds = setting("8h", "Longest run of a session, idle or not.", alias="wall_time")
     max_children: Annotated[Count, Field(ge=0)] = setting(8, "Child sessions that a session may have open.")
     max_depth: Annotated[Count, Field(ge=0)] = setting(3, "Levels of child sessions.")
+    fingerprint: Flag = setting(
+        False, "Tell calls without a mark apart by how their conversations began: each a session of its own."
+    )
     max_new_per_hour: Annotated[Count, Field(ge=1)] = setting(60, "New sessions per agent, or per key without agent.")
 
 

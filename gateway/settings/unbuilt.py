@@ -38,7 +38,6 @@ UNBUILT_SETTINGS = (
     UnbuiltSetting(("admin", "oidc"), "login by OpenID Connect"),
     UnbuiltSetting(("identity",), "keys of other issuers"),
     UnbuiltSetting(("retention",), "dropping old books"),
-    UnbuiltSetting(("sessions", "fingerprint"), "telling unmarked sessions apart"),
 )
 
 UNBUILT_VALUES = (

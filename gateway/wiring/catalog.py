@@ -66,6 +66,7 @@ def catalog_of(settings: Settings, revision: int) -> Catalog:
             settings.sessions.max_new_per_hour,
             settings.sessions.max_children,
             settings.sessions.max_depth,
+            settings.sessions.fingerprint,
         ),
         loops=_loops(settings.loops),
         estimates=EstimateRules(

@@ -41,8 +41,8 @@ OPENAI = 'providers: {openai: {kind: openai, api_key: "${OPENAI_API_KEY}"}}\n'
         ("sessions: {idle_timeout: 30}", ["1:26 sessions.idle_timeout: a duration needs a number and a unit"]),
         ("sessions: {idle_timeout_s: 30s}", ["1:12 sessions.idle_timeout_s: `idle_timeout_s` is not a setting here"]),
         (
-            "sessions: {fingerprint: true}",
-            ["1:25 sessions.fingerprint: `fingerprint` is not built yet (planned); remove it"],
+            "sessions: {fingerprint: maybe}",
+            ["1:25 sessions.fingerprint: must be `true` or `false`"],
         ),
         ("loops: {identical_requests: 1}", ["1:29 loops.identical_requests: must be at least 2, or `off`"]),
         ("timeouts: {connect: 1h}", ["1:21 timeouts.connect: is longer than `total`"]),
