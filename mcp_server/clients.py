@@ -8,12 +8,17 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import anyio
-from mcp.server.session import ServerSession
 
 TELL_TIMEOUT_S = 2.0
+
+
+class Spoken(Protocol):
+    """How the SDK speaks to a client."""
+
+    async def send_tool_list_changed(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -21,7 +26,7 @@ class ClientSession:
     key_id: str
     used_at: float
     requests_open: int = 0
-    server_session: ServerSession | None = None
+    server_session: Spoken | None = None
 
 
 class ClientSessions:
@@ -57,7 +62,7 @@ class ClientSessions:
             session.requests_open -= 1
             session.used_at = self._clock()
 
-    def attach(self, session_id: str, server_session: ServerSession) -> None:
+    def attach(self, session_id: str, server_session: Spoken) -> None:
         """How the client is spoken to, from now on."""
         if (session := self._sessions.get(session_id)) is not None:
             session.server_session = server_session
@@ -79,7 +84,7 @@ class ClientSessions:
                 self.ended(session_id)
 
 
-async def _tell(session: Any) -> None:
+async def _tell(session: Spoken) -> None:
     with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError, TimeoutError):
         async with asyncio.timeout(TELL_TIMEOUT_S):
             await session.send_tool_list_changed()

@@ -1,48 +1,24 @@
 """The MCP front door as one thing that starts, serves, drains and stops."""
 
 import asyncio
+import importlib
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
-from typing import Any
-
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
-from mcp.server.transport_security import TransportSecuritySettings
+from typing import TYPE_CHECKING, Any
 
 from mcp_server.clients import ClientSessions
 from mcp_server.governance import Governance
-from mcp_server.own_tools import OwnTools
-from mcp_server.relay import Relay
-from mcp_server.sdk_server import GatewayServer, Handlers, make_server
-from mcp_server.servers import ToolServers
+from mcp_server.options import FrontOptions
 from mcp_server.streams import Streams
 from mcp_server.upstream.config import ServerConfig, UpstreamOptions
 
-LOCAL_HOSTS = ("127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1]", "[::1]:*")
-LOCAL_ORIGINS = tuple(f"{scheme}://{host}" for scheme in ("http", "https") for host in LOCAL_HOSTS)
-
-
-@dataclass(frozen=True, slots=True)
-class FrontOptions:
-    """`allowed_hosts` and `allowed_origins` are exact, or end in `:*` for any port: against DNS rebinding.
-
-    A Host that is not listed is answered 421, an Origin 403. Times in seconds, sizes in bytes.
-    """
-
-    allowed_hosts: tuple[str, ...] = LOCAL_HOSTS
-    allowed_origins: tuple[str, ...] = LOCAL_ORIGINS
-    body_bytes_max: int = 4 * 1024 * 1024
-    session_idle_s: float = 1_800.0
-    sessions_max: int = 10_000
-    sessions_per_key_max: int = 200
-    open_per_key_max: int = 500
-    own_calls_per_s: float = 10.0
-    listing_ttl_ms: int = 5_000
+if TYPE_CHECKING:
+    from mcp_server.running import Running
 
 
 class McpFront:
-    """Made once; `start` and `stop` may follow each other again and again."""
+    """Made once; `start` and `stop` may follow each other again and again. Without tool servers the endpoint is loaded
+    when the first request for it comes."""
 
     def __init__(
         self,
@@ -61,51 +37,59 @@ class McpFront:
         self._configs = tuple(configs)
         self._upstream_options = upstream_options or UpstreamOptions()
         self._clock = clock
-        self._own = OwnTools(governance, self.options.own_calls_per_s, clock)
-        self._relay = Relay(governance)
-        self._bus = InMemorySubscriptionBus()
-        self._listen = ListenHandler(self._bus)
         self._background: set[asyncio.Task[Any]] = set()
+        self._serving = False
+        self._opening: asyncio.Task[Running] | None = None
         self._running: Running | None = None
 
     @property
-    def manager(self) -> StreamableHTTPSessionManager | None:
-        """None before `start`, while draining and after `stop`: then requests are answered 503."""
-        return None if self._running is None or self._running.draining else self._running.manager
-
-    @property
-    def servers(self) -> ToolServers:
-        assert self._running is not None
-        return self._running.servers
+    def running(self) -> "Running | None":
+        """None until there was something to run for, while draining and after `stop`."""
+        return self._running if self._serving else None
 
     async def start(self) -> None:
         """Begins to connect to the tool servers and takes requests; waits for no tool server."""
-        servers = ToolServers(self._configs, self._upstream_options, self.tools_changed, self._clock)
-        handlers = Handlers(self.governance, self._own, self._relay, servers, self.clients)
-        server = make_server(handlers, self._listen, self.options.listing_ttl_ms)
-        self._running = Running(servers, self._manager(server))
-        await self._running.start()
+        self._serving = True
+        if self._configs:
+            await self.opened()
 
-    def _manager(self, server: GatewayServer) -> StreamableHTTPSessionManager:
-        return StreamableHTTPSessionManager(
-            server,
-            security_settings=TransportSecuritySettings(
-                allowed_hosts=list(self.options.allowed_hosts), allowed_origins=list(self.options.allowed_origins)
-            ),
-            session_idle_timeout=self.options.session_idle_s,
-            max_request_body_size=self.options.body_bytes_max,
-            max_sessions=self.options.sessions_max,
-        )
+    async def opened(self) -> "Running | None":
+        """What serves requests, loaded for the first of them; None before `start`, while draining and after `stop`."""
+        if self._running is None and self._serving:
+            if self._opening is None:
+                self._opening = asyncio.create_task(self._open())
+            # A request that is given up must not stop what others wait for.
+            await asyncio.shield(self._opening)
+        return self.running
+
+    async def _open(self) -> "Running":
+        try:
+            # In a thread: other calls go on while the SDK loads.
+            module = await asyncio.to_thread(importlib.import_module, "mcp_server.running")
+            running: Running = module.Running(
+                self.governance,
+                self.clients,
+                self._configs,
+                self.options,
+                self._upstream_options,
+                self.tools_changed,
+                self._clock,
+            )
+            await running.start()
+            self._running = running
+        finally:
+            self._opening = None
+        return running
 
     async def drain(self, grace_s: float = 10.0) -> None:
         """Takes no more requests, ends streams that wait for events, lets calls in flight finish for `grace_s`.
 
         To be called before the HTTP server closes its connections: it would cut the streams in the middle.
         """
+        self._serving = False
         if self._running is None:
             return
-        self._running.draining = True
-        self._listen.close()  # these end with a last message of their own
+        self._running.end_listening()
         self.streams.end_all(lasting_only=True)
         if not await self.streams.none_open(grace_s):
             self.streams.end_all(lasting_only=False)
@@ -113,6 +97,9 @@ class McpFront:
 
     async def stop(self) -> None:
         """Ends all sessions, tool servers and their processes."""
+        self._serving = False
+        if self._opening is not None:
+            _ = await asyncio.wait({self._opening})
         running, self._running = self._running, None
         if running is not None:
             self.streams.end_all(lasting_only=False)
@@ -126,8 +113,9 @@ class McpFront:
 
     def tools_changed(self) -> None:
         """Tells all clients to list again: a tool server changed, or what policies allow."""
-        self._later(self._bus.publish(ToolsListChanged()))
-        self._later(self.clients.tell_tools_changed())
+        if self._running is not None:
+            self._later(self._running.tell_tools_changed())
+            self._later(self.clients.tell_tools_changed())
 
     def _client_ended(self, session_id: str) -> None:
         if self._running is not None:
@@ -137,35 +125,3 @@ class McpFront:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-class Running:
-    """One run of the SDK's manager, in a task of its own: it must be left in the task that entered it."""
-
-    def __init__(self, servers: ToolServers, manager: StreamableHTTPSessionManager) -> None:
-        self.servers = servers
-        self.manager = manager
-        self.draining = False
-        self._ready = asyncio.Event()
-        self._over = asyncio.Event()
-        self._owner: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._owner = asyncio.create_task(self._run())
-        ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait({ready, self._owner}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-        if self._owner.done():
-            await self._owner
-        self.servers.start()
-
-    async def stop(self) -> None:
-        self._over.set()
-        assert self._owner is not None
-        await self._owner
-        await self.servers.close()
-
-    async def _run(self) -> None:
-        async with self.manager.run():
-            self._ready.set()
-            await self._over.wait()

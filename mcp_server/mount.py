@@ -5,20 +5,18 @@ body is read strictly, so that what is judged is what is forwarded.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
-
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.strict_json import JsonRefused, parse
 from mcp_server.denials import http_refusal
 from mcp_server.front import McpFront
-from mcp_server.governance import Caller
 from mcp_server.streams import Receive, Send, Stream
 from mcp_server.visit import CREDENTIALS, SCOPE_KEY, SESSION_HEADER, Visit
+
+if TYPE_CHECKING:
+    from mcp_server.running import Running
 
 PATH = "/mcp"
 Scope = Any
@@ -47,10 +45,10 @@ class McpMount:
         caller = await self._front.governance.identify(
             headers, dict(parse_qsl(scope["query_string"].decode("latin-1")))
         )
-        manager = self._front.manager
-        if manager is None:
+        running = await self._front.opened()
+        if running is None:
             raise _refused(Code.OVERLOADED, "The gateway is starting or stopping: try again in a second.", 1.0)
-        if server and server not in self._front.servers:
+        if server and server not in running.servers:
             raise _refused(Code.ROUTE_UNKNOWN, f"There is no tool server `{server[:64]}`.")
         session_id = headers.get(SESSION_HEADER)
         if session_id is None and self._front.clients.full(caller.key_id):
@@ -69,17 +67,18 @@ class McpMount:
             raise _refused(Code.CONCURRENCY_LIMITED, "This key has too many MCP requests open at once.", 5.0)
         visit = Visit(caller, server or None, {name: headers[name] for name in headers.keys() - CREDENTIALS})
         try:
-            await self._run(stream, manager, _inner_scope(scope, visit), _replaying(body, receive))
+            await self._run(stream, running, _inner_scope(scope, visit), _replaying(body, receive))
         finally:
             self._front.streams.forget(stream)
 
-    async def _run(self, stream: Stream, manager: StreamableHTTPSessionManager, scope: Scope, receive: Receive) -> None:
-        session_id = scope[SCOPE_KEY].headers.get(SESSION_HEADER)
+    async def _run(self, stream: Stream, running: "Running", scope: Scope, receive: Receive) -> None:
+        visit = scope[SCOPE_KEY]
+        session_id = visit.headers.get(SESSION_HEADER)
         clients = self._front.clients
         if session_id is not None:
             clients.enter(session_id)
         try:
-            answered = await stream.run(lambda send: manager.handle_request(scope, receive, send))
+            answered = await stream.run(lambda send: running.handle(scope, visit.caller, receive, send))
         finally:
             if session_id is not None:
                 clients.leave(session_id)
@@ -109,19 +108,13 @@ def _headers_of(scope: Scope) -> dict[str, str]:
 
 
 def _inner_scope(scope: Scope, visit: Visit) -> Scope:
-    """What the SDK sees: no credential, no query, and the key as the owner of its sessions."""
+    """What the SDK sees: no credential and no query."""
     return {
         **scope,
         "query_string": b"",
         "headers": [line for line in scope["headers"] if line[0].decode("latin-1").lower() not in CREDENTIALS],
-        "user": _user(visit.caller),
         SCOPE_KEY: visit,
     }
-
-
-def _user(caller: Caller) -> AuthenticatedUser:
-    token = AccessToken(token="redacted", client_id=caller.key_id, subject=caller.key_id, scopes=[])
-    return AuthenticatedUser(token)
 
 
 async def _body(receive: Receive, bytes_max: int) -> bytes | None:

@@ -32,7 +32,7 @@ from mcp_server.governance import Governance
 from mcp_server.own_tools import OwnTools
 from mcp_server.relay import Context, Relay
 from mcp_server.servers import ToolServers
-from mcp_server.visit import SESSION_HEADER, Visit, visit_of
+from mcp_server.visit import SCOPE_KEY, SESSION_HEADER, Visit
 
 INSTRUCTIONS = (
     "Every call here is governed: budgets and rules of your key apply. Ask quota_status what is left before long or "
@@ -51,6 +51,14 @@ class GatewayServer(Server[Any]):
     ) -> InitializationOptions:
         options = notification_options or NotificationOptions(tools_changed=True)
         return super().create_initialization_options(options, experimental_capabilities, extensions)
+
+
+def visit_of(ctx: Context) -> Visit:
+    """The request that a handler answers."""
+    assert ctx.request is not None
+    visit = ctx.request.scope[SCOPE_KEY]
+    assert isinstance(visit, Visit)
+    return visit
 
 
 class Handlers:

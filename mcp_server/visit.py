@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mcp.server.context import ServerRequestContext
-from starlette.requests import Request
-
 from mcp_server.governance import Caller
 
 SCOPE_KEY = "comptroller.visit"
@@ -34,10 +31,3 @@ class Visit:
         if (session := self.headers.get(SESSION_HEADER)) is not None:
             return f"session:{session}"
         return f"key:{self.caller.key_id}:{self.headers.get(GOVERNED_SESSION_HEADER, '')}"
-
-
-def visit_of(ctx: ServerRequestContext[Any, Request]) -> Visit:
-    assert ctx.request is not None
-    visit = ctx.request.scope[SCOPE_KEY]
-    assert isinstance(visit, Visit)
-    return visit

@@ -115,10 +115,10 @@ class Housekeeper:
 
     async def _take_up_tools(self) -> None:
         """The names of all proxied tools, so that what agents re-export is judged by its own name (rule 19)."""
-        front = self._node.front
-        if front.manager is None:
+        running = self._node.front.running
+        if running is None:
             return
-        table = await front.servers.table()
+        table = await running.servers.table()
         known = frozenset(entry.canonical for entry in table.entries(None))
         # What a server that is down offered keeps its meaning until it is back.
         known |= {name for name in self._tools if name.partition(SEPARATOR)[0] in table.missing}

@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 from gateway.settings import Loaded
 from gateway.settings.mcp import McpServer
 from gateway.wiring.governance import PlaneGovernance
-from mcp_server.front import LOCAL_HOSTS, LOCAL_ORIGINS, FrontOptions, McpFront
+from mcp_server.front import McpFront
+from mcp_server.options import LOCAL_HOSTS, LOCAL_ORIGINS, FrontOptions
 from mcp_server.upstream.config import ServerConfig
 
 

@@ -14,8 +14,9 @@ from hypercorn.config import Config
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from mcp_server.front import FrontOptions, McpFront
+from mcp_server.front import McpFront
 from mcp_server.mount import McpMount
+from mcp_server.options import FrontOptions
 from mcp_server.upstream.config import ServerConfig, UpstreamOptions
 from tests.mcp_server.governed import TableGovernance
 

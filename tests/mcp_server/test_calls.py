@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from mcp_server.front import FrontOptions
+from mcp_server.options import FrontOptions
 from mcp_server.upstream.config import UpstreamOptions
 from tests.mcp_server.governed import TableGovernance
 from tests.mcp_server.serving import Gateway, at_port, example, gateway, over_http, raw

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from mcp_server.front import FrontOptions
+from mcp_server.options import FrontOptions
 from tests.mcp_server.governed import TableGovernance
 from tests.mcp_server.serving import Gateway, at_port, example, gateway, over_http, raw
 from tests.mcp_server.test_calls import until
