@@ -51,8 +51,15 @@ def gateway(shared: GatewayProcess, clean_upstream: UpstreamProcess) -> GatewayP
 
 
 def gemini(
-    gateway: GatewayProcess, tmp_path: Path, prompt: str, *more: str, key: str = "alice", model: str = MODEL
+    gateway: GatewayProcess,
+    tmp_path: Path,
+    prompt: str,
+    *more: str,
+    key: str = "alice",
+    model: str = MODEL,
+    mark: str | None = "",
 ) -> Ran:
+    """`mark` = the session that it sends, the folder's name if empty; None = it says nothing of its run."""
     home, project = tmp_path / "home", tmp_path / "project"
     home.mkdir(exist_ok=True)
     project.mkdir(exist_ok=True)
@@ -73,8 +80,9 @@ def gemini(
         "GEMINI_API_KEY": gateway.keys[key],
         "COMPTROLLER_API_KEY": gateway.keys[key],
         "GEMINI_CLI_TRUST_WORKSPACE": "true",
-        "GEMINI_CLI_CUSTOM_HEADERS": f"x-comptroller-session:{tmp_path.name}",
     }
+    if mark is not None:
+        environment["GEMINI_CLI_CUSTOM_HEADERS"] = f"x-comptroller-session:{mark or tmp_path.name}"
     return run(["node", script, "-m", model, *more, "-p", prompt], project, environment, home=home)
 
 
@@ -129,3 +137,22 @@ def test_a_stream_that_is_cut_at_its_budget_shows_why_and_is_not_asked_again(gat
     assert "went on beyond the maximum" in ran.out  # its models think unseen, so the whole of their maximum is held
     assert len(model_calls(upstream)) == 1
     assert gateway.settled()[-1]["outcome"] == "cut_by_limit"
+
+
+def test_rule_13_its_runs_are_told_apart_without_a_mark(tmp_path_factory, clean_upstream, tmp_path):
+    upstream = clean_upstream
+    google = {"kind": "gemini", "base_url": upstream.origin, "api_key": "${PROVIDER_KEY}"}
+    with GatewayProcess(
+        tmp_path_factory.mktemp("gemini-runs"),
+        upstream.base_url,
+        models={MODEL: {"provider": "google", "model": "mock-ok", "price": PRICE, "max_output_tokens": 65_536}},
+        providers={"google": google},
+        sessions={"fingerprint": True},
+    ) as gateway:
+        call = {"name": "run_shell_command", "arguments": {"command": "true", "description": "nothing"}}
+        for prompt in ("say hello", "say goodbye", "say hello"):
+            upstream.script(text="as you wish")
+            upstream.script(tool_calls=[call], times=1)
+            assert gemini(gateway, tmp_path, prompt, "-y", mark=None).code == 0
+        runs = [row["session_id"] for row in gateway.settled()]
+        assert [runs.count(run) for run in dict.fromkeys(runs)] == [2, 2, 2]
