@@ -36,7 +36,7 @@ from gateway.pipeline.remember import remember_reply
 from gateway.pipeline.reserve import Reserved, counted_prompt, widest_factor
 from gateway.pipeline.sessions import LiveSession
 from gateway.pipeline.settle import Ended, settle_model, void_model
-from gateway.pipeline.translate import translated_refusal, translated_reply
+from gateway.pipeline.translate import left_out, translated_refusal, translated_reply
 
 _JSON: Final = "application/json"
 _UNBUFFERED: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -107,8 +107,8 @@ async def _answer(
     headers.update(passable_headers(sent.reply.headers))
     if sent.format is not ask.format:
         request = ask.translated()
-        left_out = "" if request is None else ",".join(request.left_out)
-        headers["x-comptroller-translated"] = f"to={sent.format.name};left_out={left_out}"
+        hints = "" if request is None else ",".join(left_out(sent.format, request))
+        headers["x-comptroller-translated"] = f"to={sent.format.name};left_out={hints}"
     if ask.stream and _is_event_stream(sent):
         quiet = asks_again_at_numbers(arrival.headers)
         relay = Relay(plane, caller.key_id, flight, ask, reserved, sent, arrival.at_ns, quiet=quiet)

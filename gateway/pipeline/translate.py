@@ -49,6 +49,13 @@ def written_request(
         raise respelled(refused, half_of(front).spelled.get(refused.field, refused.field)) from None
 
 
+def left_out(upstream: WireFormat, request: NeutralRequest) -> tuple[str, ...]:
+    """What the provider is not told of a request."""
+    images = (part for message in request.messages for part in message.parts if isinstance(part, neutral.Image))
+    detail = not half_of(upstream).details and any(image.detail for image in images)
+    return (*request.left_out, "detail") if detail else request.left_out
+
+
 def translated_reply(
     front: WireFormat,
     upstream: WireFormat,

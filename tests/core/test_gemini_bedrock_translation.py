@@ -196,8 +196,8 @@ def converse(block: Body | None = None, **fields: Any) -> Body:
     ("half", "body", "field"),
     [
         (GEMINI, generate(cachedContent="x"), "cachedContent"),
-        (GEMINI, generate(generationConfig={"responseSchema": {}}), "responseSchema"),
-        (GEMINI, generate(generation_config={"response_mime_type": "application/json"}), "response_mime_type"),
+        (GEMINI, generate(generationConfig={"responseMimeType": "text/x.enum"}), "responseMimeType"),
+        (GEMINI, generate(generationConfig={"responseSchema": {"type": "STRING"}}), "responseMimeType"),
         (GEMINI, generate(generationConfig={"candidateCount": 2}), "candidateCount"),
         (GEMINI, generate(tools=[{"codeExecution": {}}]), "tools"),
         (GEMINI, generate({"fileData": {"fileUri": "x"}}), "contents"),

@@ -151,7 +151,8 @@ def test_what_cannot_be_translated_is_named(fields: Body, field: str) -> None:
 
 def test_hints_are_left_out_and_told() -> None:
     hints = {"store": False, "include": ["x"], "reasoning": {"effort": "low"}, "prompt_cache_key": "k"}
-    assert read(**hints, text={"verbosity": "low"}).left_out == ("prompt_cache_key", "include", "reasoning")
+    told = ("prompt_cache_key", "include", "reasoning", "text.verbosity")
+    assert read(**hints, text={"verbosity": "low"}).left_out == told
     assert read(store=True).left_out == ("store",)
 
 

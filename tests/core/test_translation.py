@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from gateway.core.usage import Usage
 from gateway.core.wire import anthropic_neutral_request, neutral, openai_neutral_request, responses_neutral_request
+from gateway.core.wire.answer_shape import Shape, openai_shape
 from gateway.core.wire.anthropic_request import read_messages
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.formats import FORMATS
 from gateway.core.wire.neutral import Choice, Half, Message, NeutralReply, NeutralRequest, Role, Stop
 from gateway.core.wire.openai_chat import read_chat
+from gateway.pipeline.translate import left_out
 from tests.tidy.tree import ROOT
 
 RESPONSES = "openai_responses"
@@ -33,7 +35,9 @@ texts = st.builds(neutral.Text, words)
 images = st.just(neutral.Image("image/png", "AAAA")) | st.just(neutral.Image(url="https://example.com/a.png"))
 uses = st.builds(neutral.ToolUse, names, names, arguments)
 results = st.builds(neutral.ToolResult, names, st.lists(texts, min_size=1, max_size=1).map(tuple))
-tools = st.builds(neutral.Tool, names, words, st.just({"type": "object", "properties": {}}))
+tools = st.builds(
+    neutral.Tool, names, words, st.just({"type": "object", "properties": {}}), st.just({}), strict=st.booleans()
+)
 
 
 def of_user(parts: list[Any]) -> Message:
@@ -97,6 +101,77 @@ def test_what_is_written_is_what_each_front_accepts(request: NeutralRequest) -> 
     chat = HALVES["openai_chat"].write_request(request, "m", 64, "max_tokens")
     messages = HALVES["anthropic_messages"].write_request(request, "m", 64, "max_tokens")
     assert read_chat(chat).tools == read_messages(messages).tools == tuple(tool.name for tool in request.tools)
+
+
+ALL = tuple(name for name, wire in FORMATS.items() if wire.half is not None and wire.task is None)
+leaves = st.sampled_from([{"type": "string"}, {"type": "integer", "minimum": 1}, {"enum": ["a", 1, None]}])
+schemas = st.recursive(
+    leaves,
+    lambda inner: (
+        st.dictionaries(names, inner, min_size=1, max_size=3).map(lambda found: {"type": "object", "properties": found})
+        | inner.map(lambda found: {"type": "array", "items": found})
+    ),
+    max_leaves=6,
+)
+shapes = st.builds(Shape, schemas.map(lambda found: {"type": "object", "properties": {"it": found}}))
+
+
+@pytest.mark.parametrize("front", ALL)
+@pytest.mark.parametrize("upstream", ALL)
+@given(shapes, words, words, st.booleans())
+def test_the_shape_of_an_answer_comes_out_as_it_went_in(
+    front: str, upstream: str, shape: Shape, name: str, described: str, strict: bool
+) -> None:
+    shape = replace(shape, name=name, description=described, strict=strict)
+    request = NeutralRequest((Message(Role.USER, (neutral.Text("hi"),)),), shape=shape)
+    one, other = FORMATS[front].half, FORMATS[upstream].half
+    assert one is not None
+    assert other is not None
+    found = there(other, there(one, request)).shape
+    assert found is not None
+    assert shape.schema is not None
+    assert {**(found.schema or {}), "description": described} == {**shape.schema, "description": described}
+    says_names = {"openai_chat", RESPONSES, "bedrock_converse"}
+    if {front, upstream} <= says_names:
+        assert (found.name, found.description) == (name, described)
+    if {front, upstream} <= {"openai_chat", RESPONSES}:
+        assert found.strict is strict
+
+
+@pytest.mark.parametrize("front", ["openai_chat", RESPONSES])
+@pytest.mark.parametrize("upstream", ["openai_chat", RESPONSES])
+@given(st.sampled_from(["low", "high", "original"]))
+def test_how_closely_an_image_is_looked_at_goes_from_one_of_openais_formats_to_the_other(
+    front: str, upstream: str, detail: str
+) -> None:
+    image = neutral.Image(url="https://example.com/a.png", detail=detail)
+    request = NeutralRequest((Message(Role.USER, (image,)),))
+    assert there(HALVES[upstream], there(HALVES[front], request)) == request
+    assert left_out(FORMATS[upstream], request) == ()
+    assert left_out(FORMATS["gemini"], request) == ("detail",)
+
+
+CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (CLOSED, True),
+        ({**CLOSED, "properties": {"a": {"type": "array", "items": CLOSED}}}, True),
+        ({**CLOSED, "properties": {"a": {"anyOf": [CLOSED, {"type": "null"}]}}, "$defs": {"b": CLOSED}}, True),
+        ({**CLOSED, "required": []}, None),
+        ({**CLOSED, "additionalProperties": True}, None),
+        ({**CLOSED, "properties": {"a": {"type": ["object", "null"]}}}, None),
+        ({**CLOSED, "properties": {"a": {"type": "array", "items": {"type": "object"}}}}, None),
+        ({**CLOSED, "$defs": {"b": {"type": "object", "properties": {"c": {}}}}}, None),
+        ({**CLOSED, "properties": {"a": True}}, None),
+    ],
+)
+def test_an_answer_is_held_to_its_shape_where_openai_can(schema: dict[str, Any], strict: bool | None) -> None:
+    """Anthropic, Google and Bedrock hold their models to every schema that they take."""
+    assert openai_shape(Shape(schema)).get("strict") is strict
+    assert openai_shape(Shape(schema, strict=False))["strict"] is False
 
 
 replies = st.builds(
@@ -198,6 +273,9 @@ def user(content: Any) -> dict[str, Any]:
         ("openai_chat", user([{"type": "image_url", "image_url": {"url": "data:image/png,x"}}]), "messages"),
         ("anthropic_messages", {**user("hi"), "new_field": 1}, "new_field"),
         ("anthropic_messages", {**user("hi"), "output_config": {"format": {"type": "json_schema"}}}, "output_config"),
+        ("openai_chat", {**user("hi"), "response_format": {"type": "grammar"}}, "response_format"),
+        ("openai_chat", {**user("hi"), "tools": [{"type": "function", "function": {"name": "x", "y": 1}}]}, "tools"),
+        ("anthropic_messages", {**user("hi"), "tools": [{"name": "x", "y": 1}]}, "tools"),
         ("anthropic_messages", {**user("hi"), "tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools"),
         ("anthropic_messages", {**user("hi"), "tool_choice": {"type": "other"}}, "tool_choice"),
         ("anthropic_messages", user([{"type": "document", "source": {"type": "url", "url": "x"}}]), "messages"),
@@ -217,6 +295,7 @@ def test_what_has_no_counterpart_is_refused_by_name(name: str, body: dict[str, A
     [
         ("openai_chat", {"seed": 7, "metadata": {"a": "b"}, "reasoning_effort": "low", "logprobs": False}),
         ("anthropic_messages", {"thinking": {"type": "adaptive"}, "top_k": 3, "context_management": {}}),
+        ("openai_chat", {"prompt_cache_key": "k"}),
     ],
 )
 def test_what_is_left_out_is_told(name: str, fields: dict[str, Any]) -> None:

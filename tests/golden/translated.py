@@ -22,6 +22,7 @@ from gateway.pipeline.translate import (
     ProviderFailed,
     StreamTranslation,
     half_of,
+    left_out,
     translated_refusal,
     translated_reply,
     written_request,
@@ -68,8 +69,8 @@ def request(front_name: str, upstream_name: str, case: str) -> str:
         sent = written_request(front, upstream, said, model, OUTPUT_MAX, field)
     except FieldRefused as refused:
         return f"refused `{refused.field}`: {refused}"
-    left_out = f"\nleft out: {', '.join(said.left_out)}" if said.left_out else ""
-    return _compact(sent) + left_out
+    hints = left_out(upstream, said)
+    return _compact(sent) + (f"\nleft out: {', '.join(hints)}" if hints else "")
 
 
 def reply(front: str, upstream: str, case: str) -> bytes:

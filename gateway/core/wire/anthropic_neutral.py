@@ -14,5 +14,5 @@ HALF = Half(
     writer=anthropic_neutral_reply.MessagesWriter,
     error_text=anthropic_neutral_reply.error_text,
     error_body=anthropic_neutral_reply.error_body,
-    spelled=MappingProxyType({"stop": "stop_sequences", "parallel": "tool_choice"}),
+    spelled=MappingProxyType({"stop": "stop_sequences", "parallel": "tool_choice", "shape": "output_config"}),
 )

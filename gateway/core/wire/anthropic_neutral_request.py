@@ -6,18 +6,21 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.core.wire import neutral
+from gateway.core.wire.answer_shape import Shape
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
 from gateway.core.wire.untranslatable import untranslatable
 
-LEFT_OUT = ("context_management", "output_config", "service_tier", "thinking", "cache_control", "top_k", "speed")
+LEFT_OUT = ("context_management", "service_tier", "thinking", "cache_control", "top_k", "speed")
 """Fields that hint at how the provider works: another family's provider has its own way."""
 _UNDERSTOOD = frozenset(
     {
         *("model", "messages", "system", "max_tokens", "stream", "temperature", "top_p", "stop_sequences", "tools"),
-        *("tool_choice", "metadata"),
+        *("tool_choice", "metadata", "output_config"),
     }
 )
+_TOOL_UNDERSTOOD = frozenset({"type", "name", "description", "input_schema", "strict", "allowed_callers"})
+_TOOL_LEFT_OUT = ("cache_control", "defer_loading", "eager_input_streaming", "input_examples")
 _CHOICES: Mapping[str, Choice] = {"auto": Choice.AUTO, "any": Choice.ANY, "tool": Choice.ONE, "none": Choice.NONE}
 _WORDS: Mapping[Choice, str] = {choice: word for word, choice in _CHOICES.items()}
 
@@ -27,9 +30,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
     for name, value in body.items():
         if name not in _UNDERSTOOD and name not in LEFT_OUT and value is not None:
             raise untranslatable(name)
-    output = body.get("output_config")
-    if isinstance(output, Mapping) and output.get("format") is not None:
-        raise untranslatable("output_config", "`output_config.format`")
+    output = body.get("output_config") or {}
     choice = body.get("tool_choice") or {}
     kind = choice.get("type") if isinstance(choice, Mapping) else "?"
     if kind is not None and kind not in _CHOICES:
@@ -48,7 +49,8 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         stop=tuple(body.get("stop_sequences") or ()),
         stream=body.get("stream") is True,
         end_user=str(metadata.get("user_id") or "") if isinstance(metadata, Mapping) else "",
-        left_out=tuple(name for name in LEFT_OUT if body.get(name) is not None),
+        shape=_read_shape(output),
+        left_out=tuple(dict.fromkeys(_hints(body, output))),
     )
 
 
@@ -65,15 +67,16 @@ def write_request(request: NeutralRequest, model: str, output_max: int, cap_fiel
     if request.system:
         body["system"] = [{"type": "text", "text": text} for text in request.system]
     if request.tools:
-        body["tools"] = [
-            {"name": tool.name, "description": tool.description, "input_schema": dict(tool.schema)}
-            for tool in request.tools
-        ]
+        body["tools"] = [_write_tool(tool) for tool in request.tools]
         choice = _choice(request)
         if choice is not None:
             body["tool_choice"] = choice
     sampling = {"temperature": request.temperature, "top_p": request.top_p}
     body |= {name: value for name, value in sampling.items() if value is not None}
+    if request.shape is not None:
+        if request.shape.schema is None:
+            raise untranslatable("shape", "`shape` without a schema")
+        body["output_config"] = {"format": {"type": "json_schema", "schema": request.shape.described_schema()}}
     if request.stop:
         body["stop_sequences"] = list(request.stop)
     if request.end_user:
@@ -99,13 +102,47 @@ def _untranslatable_part(kind: Any) -> FieldRefused:
     return FieldRefused("messages", text, unsupported=True)
 
 
+def _read_shape(output: Any) -> Shape | None:
+    match output:
+        case {"format": {"type": "json_schema", "schema": dict(schema)}}:
+            return Shape(schema)
+        case {"format": None} | {}:
+            if "format" not in output or output["format"] is None:
+                return None
+    raise untranslatable("output_config", "this `output_config`")
+
+
+def _hints(body: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[str]:
+    """What only hints at how the provider works: fields, and members of blocks and tools."""
+    yield from (name for name in LEFT_OUT if body.get(name) is not None)
+    yield from (f"output_config.{name}" for name, value in output.items() if name != "format" and value is not None)
+    yield from (
+        name if name == "cache_control" else f"tools.{name}"
+        for name in _TOOL_LEFT_OUT
+        if any(tool.get(name) for tool in body.get("tools") or ())
+    )
+    contents = [body.get("system"), *(message.get("content") for message in body["messages"])]
+    if any("cache_control" in block for each in contents if isinstance(each, list) for block in each):
+        yield "cache_control"
+
+
 def _read_tool(tool: Mapping[str, Any]) -> neutral.Tool:
     if tool.get("type") not in (None, "custom"):
         raise FieldRefused(
             "tools", f"`tools` of type {tool['type']!r} are known to Anthropic's models only", unsupported=True
         )
+    for name, value in tool.items():
+        direct = name == "allowed_callers" and value != ["direct"]
+        if value is not None and (direct or (name not in _TOOL_UNDERSTOOD and name not in _TOOL_LEFT_OUT)):
+            raise untranslatable("tools", f"`tools.{name[:40]}`")
     schema = tool.get("input_schema") or {"type": "object", "properties": {}}
-    return neutral.Tool(str(tool.get("name")), str(tool.get("description") or ""), schema)
+    name, described = str(tool.get("name")), str(tool.get("description") or "")
+    return neutral.Tool(name, described, schema, strict=tool.get("strict") is True)
+
+
+def _write_tool(tool: neutral.Tool) -> dict[str, Any]:
+    said: dict[str, Any] = {"name": tool.name, "description": tool.description, "input_schema": dict(tool.schema)}
+    return {**said, "strict": True} if tool.strict else said
 
 
 def _read_messages(body: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Message, ...]]:

@@ -21,7 +21,7 @@ CONVERSE = Half(
     writer=bedrock_neutral_reply.ConverseWriter,
     error_text=bedrock_neutral_reply.error_text,
     error_body=bedrock_neutral_reply.error_body,
-    spelled=MappingProxyType({"stop": "stopSequences", "tool_choice": "toolConfig"}),
+    spelled=MappingProxyType({"stop": "stopSequences", "tool_choice": "toolConfig", "shape": "outputConfig"}),
 )
 
 

@@ -1,10 +1,12 @@
 """Requests of Bedrock's Converse from and to the neutral form. Format: the Bedrock API reference as of 2026-11."""
 
+import json
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from gateway.core.wire import neutral
+from gateway.core.wire.answer_shape import Shape
 from gateway.core.wire.anthropic_neutral_request import arguments_of
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.gemini_prompt import written
@@ -16,7 +18,7 @@ LEFT_OUT = (
     "additionalModelRequestFields",
 )
 """Fields that hint at how the provider works: another family's provider has its own way."""
-_UNDERSTOOD = frozenset({"model", "stream", "messages", "system", "toolConfig", "inferenceConfig"})
+_UNDERSTOOD = frozenset({"model", "stream", "messages", "system", "toolConfig", "inferenceConfig", "outputConfig"})
 _CONFIG_UNDERSTOOD = frozenset({"maxTokens", "temperature", "topP", "stopSequences"})
 _CHOICES: Mapping[str, Choice] = MappingProxyType({"auto": Choice.AUTO, "any": Choice.ANY, "tool": Choice.ONE})
 _NO_SCHEMA: Mapping[str, Any] = MappingProxyType({"type": "object", "properties": {}})
@@ -30,7 +32,8 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         for name, value in holder.items():
             if name not in known and value is not None:
                 raise untranslatable(name)
-    tools = body.get("toolConfig") or {}
+    tools, output = body.get("toolConfig") or {}, body.get("outputConfig") or {}
+    effort = ("outputConfig.effort",) if output.get("effort") is not None else ()
     choice, chosen = _read_choice(tools.get("toolChoice"))
     return NeutralRequest(
         messages=neutral.joined([_read_message(message) for message in body["messages"]]),
@@ -42,7 +45,8 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         top_p=config.get("topP"),
         stop=tuple(config.get("stopSequences") or ()),
         stream=body.get("stream") is True,
-        left_out=(*(name for name in LEFT_OUT if body.get(name) is not None), *_cache_points(body)),
+        shape=_read_shape(output.get("textFormat")),
+        left_out=(*(name for name in LEFT_OUT if body.get(name) is not None), *effort, *_cache_points(body)),
     )
 
 
@@ -62,10 +66,33 @@ def write_request(request: NeutralRequest, model: str, output_max: int, cap_fiel
         body["toolConfig"] = {"tools": [_write_tool(tool) for tool in request.tools], **_choice(request)}
     elif request.tool_choice is Choice.NONE and any(_calls(message) for message in request.messages):
         raise untranslatable("tool_choice", "`none` in a conversation that has called tools")
+    if request.shape is not None:
+        body["outputConfig"] = {"textFormat": _write_shape(request.shape)}
     config: dict[str, Any] = {"maxTokens": output_max}
     given = {"temperature": request.temperature, "topP": request.top_p, "stopSequences": list(request.stop) or None}
     body["inferenceConfig"] = config | {name: value for name, value in given.items() if value is not None}
     return body
+
+
+def _read_shape(shape: Any) -> Shape | None:
+    match shape:
+        case None:
+            return None
+        case {"type": "json_schema", "structure": {"jsonSchema": {"schema": str(text), **rest}}}:
+            schema = arguments_of(text)
+            return Shape(schema, str(rest.get("name") or ""), str(rest.get("description") or ""))
+    raise untranslatable("outputConfig", "this `textFormat`")
+
+
+def _write_shape(shape: Shape) -> dict[str, Any]:
+    if shape.schema is None:
+        raise untranslatable("shape", "`shape` without a schema")
+    said = {
+        "schema": json.dumps(shape.schema, ensure_ascii=False),
+        "name": shape.name,
+        "description": shape.description,
+    }
+    return {"type": "json_schema", "structure": {"jsonSchema": {name: text for name, text in said.items() if text}}}
 
 
 def _read_choice(choice: Any) -> tuple[Choice | None, str]:
@@ -91,11 +118,14 @@ def _choice(request: NeutralRequest) -> dict[str, Any]:
 def _read_tool(spec: Mapping[str, Any]) -> neutral.Tool:
     schema = spec.get("inputSchema")
     inner = schema.get("json") if isinstance(schema, Mapping) else None
-    return neutral.Tool(str(spec.get("name")), str(spec.get("description") or ""), inner or _NO_SCHEMA)
+    name, described = str(spec.get("name")), str(spec.get("description") or "")
+    return neutral.Tool(name, described, inner or _NO_SCHEMA, strict=spec.get("strict") is True)
 
 
 def _write_tool(tool: neutral.Tool) -> dict[str, Any]:
     spec: dict[str, Any] = {"name": tool.name, "inputSchema": {"json": dict(tool.schema)}}
+    if tool.strict:
+        spec["strict"] = True
     return {"toolSpec": {**spec, "description": tool.description} if tool.description else spec}
 
 

@@ -14,5 +14,12 @@ HALF = Half(
     writer=gemini_neutral_reply.GenerateWriter,
     error_text=gemini_neutral_reply.error_text,
     error_body=gemini_neutral_reply.error_body,
-    spelled=MappingProxyType({"messages": "contents", "stop": "stopSequences", "tool_choice": "toolConfig"}),
+    spelled=MappingProxyType(
+        {
+            "messages": "contents",
+            "stop": "stopSequences",
+            "tool_choice": "toolConfig",
+            "shape": "responseMimeType",
+        }
+    ),
 )

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.core.wire import neutral
+from gateway.core.wire.answer_shape import Shape
 from gateway.core.wire.anthropic_neutral_request import arguments_of
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.gemini_prompt import listed, member, messages_of, parts_of, section, spellings, written
@@ -18,11 +19,12 @@ from gateway.core.wire.untranslatable import untranslatable
 _UNDERSTOOD = ("model", "stream", "contents", "systemInstruction", "tools", "toolConfig", "generationConfig")
 _LEFT_OUT = ("safetySettings", "labels", "store", "serviceTier")
 _CONFIG_UNDERSTOOD = ("maxOutputTokens", "temperature", "topP", "stopSequences", "responseModalities")
+_CONFIG_SHAPE = ("responseMimeType", "responseSchema", "responseJsonSchema")
+_JSON = "application/json"
 _CONFIG_LEFT_OUT = ("thinkingConfig", "topK", "seed", "mediaResolution")
 _CONFIG_NOTHING: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
         "candidateCount": (1,),
-        "responseMimeType": ("text/plain", ""),
         "frequencyPenalty": (0,),
         "presencePenalty": (0,),
         "responseLogprobs": (False,),
@@ -43,7 +45,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
     """The body was checked by `read_generate`. Raises FieldRefused."""
     config = section(body, "generationConfig")
     left_out = [*_left_out(body, _UNDERSTOOD, _LEFT_OUT, {})]
-    left_out += _left_out(config, _CONFIG_UNDERSTOOD, _CONFIG_LEFT_OUT, _CONFIG_NOTHING)
+    left_out += _left_out(config, (*_CONFIG_UNDERSTOOD, *_CONFIG_SHAPE), _CONFIG_LEFT_OUT, _CONFIG_NOTHING)
     choice, chosen = _read_choice(body)
     stop = member(config, "stopSequences")
     system = parts_of(section(body, "systemInstruction"))
@@ -57,6 +59,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         top_p=member(config, "topP"),
         stop=tuple(stop) if isinstance(stop, list) else (),
         stream=body.get("stream") is True,
+        shape=_read_shape(config),
         left_out=tuple(left_out),
     )
 
@@ -77,10 +80,15 @@ def write_request(request: NeutralRequest, model: str, output_max: int, cap_fiel
             for tool in request.tools
         ]
         body["tools"] = [{"functionDeclarations": functions}]
-    if request.tools and request.tool_choice is not None:
-        body["toolConfig"] = {"functionCallingConfig": _choice(request)}
+    strict = any(tool.strict for tool in request.tools)
+    if request.tools and (strict or request.tool_choice is not None):
+        body["toolConfig"] = {"functionCallingConfig": _choice(request, strict=strict)}
     config: dict[str, Any] = {"maxOutputTokens": output_max}
     given = {"temperature": request.temperature, "topP": request.top_p, "stopSequences": list(request.stop) or None}
+    if request.shape is not None:
+        config["responseMimeType"] = _JSON
+        if request.shape.schema is not None:
+            config["responseJsonSchema"] = request.shape.described_schema()
     body["generationConfig"] = config | {name: value for name, value in given.items() if value is not None}
     return body
 
@@ -112,7 +120,18 @@ def _read_choice(body: Mapping[str, Any]) -> tuple[Choice | None, str]:
     return (Choice.ONE, str(allowed[0])) if allowed else (_MODES[mode], "")
 
 
-def _choice(request: NeutralRequest) -> dict[str, Any]:
+def _read_shape(config: Mapping[str, Any]) -> Shape | None:
+    kind = member(config, "responseMimeType")
+    schema = member(config, "responseJsonSchema") or _json_schema(member(config, "responseSchema"), 0)
+    if kind in (None, "", "text/plain") and not schema:
+        return None
+    if kind != _JSON or not isinstance(schema, Mapping | None):
+        raise untranslatable("responseMimeType", "this `responseMimeType`")
+    return Shape(schema or None)
+
+
+def _choice(request: NeutralRequest, *, strict: bool) -> dict[str, Any]:
+    """Calls that must be made follow their schema here; others do in the mode `VALIDATED`."""
     match request.tool_choice:
         case Choice.ONE:
             return {"mode": "ANY", "allowedFunctionNames": [request.chosen_tool]}
@@ -120,7 +139,7 @@ def _choice(request: NeutralRequest) -> dict[str, Any]:
             return {"mode": "ANY"}
         case Choice.NONE:
             return {"mode": "NONE"}
-    return {"mode": "AUTO"}
+    return {"mode": "VALIDATED" if strict else "AUTO"}
 
 
 def _read_tools(body: Mapping[str, Any]) -> Iterator[neutral.Tool]:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from gateway.core.usage import Usage
+from gateway.core.wire.answer_shape import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,12 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """By `url`, or inline: base64 `data` of a `media_type`."""
+    """By `url`, or inline: base64 `data` of a `media_type`. `detail` is how closely OpenAI's models look at it."""
 
     media_type: str = ""
     data: str = ""
     url: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """`schema` is the JSON Schema of its arguments; `spelled` = how a call of it is written to the client, where that
-    is not as a function of this name: members of the item that calls it."""
+    """`schema` is the JSON Schema of its arguments; `strict` = calls must follow it; `spelled` = how a call of it is
+    written to the client, where that is not as a function of this name: members of the item."""
 
     name: str
     description: str
     schema: Mapping[str, Any]
     spelled: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
 
 
 class Choice(StrEnum):
@@ -87,7 +90,8 @@ class Choice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NeutralRequest:
-    """`chosen_tool` goes with Choice.ONE; `parallel` False = at most one tool call an answer."""
+    """`chosen_tool` goes with Choice.ONE; `parallel` False = at most one tool call an answer; `shape` is that of the
+    answer, None = free text."""
 
     messages: tuple[Message, ...]
     system: tuple[str, ...] = ()
@@ -100,6 +104,7 @@ class NeutralRequest:
     stop: tuple[str, ...] = ()
     stream: bool = False
     end_user: str = ""
+    shape: Shape | None = None
     left_out: tuple[str, ...] = ()
 
 
@@ -201,8 +206,9 @@ class StreamWriter(Protocol):
 class Half(NamedTuple):
     """One format's part of translation. `read_request` raises FieldRefused; so does `write_request`, which gets the
     upstream's name of the model and the most output that is held, with a field's name here, which `spelled` has as
-    clients of the format write it (`parallel` = more than one tool call an answer). `error_text` gives what an error
-    body says, `error_body` writes one."""
+    clients of the format write it (`parallel` = more than one tool call an answer, `shape` = that of the answer).
+    `details` = it can say how closely an image is to be looked at. `error_text` gives what an error body says,
+    `error_body` writes one."""
 
     read_request: Callable[[Mapping[str, Any]], NeutralRequest]
     write_request: Callable[[NeutralRequest, str, int, str], Mapping[str, Any]]
@@ -213,6 +219,7 @@ class Half(NamedTuple):
     error_text: Callable[[Mapping[str, Any]], str]
     error_body: Callable[[int, str], Mapping[str, Any]]
     spelled: Mapping[str, str] = MappingProxyType({})
+    details: bool = False
 
 
 def joined(messages: list[Message]) -> tuple[Message, ...]:

@@ -14,5 +14,6 @@ HALF = Half(
     writer=openai_neutral_reply.ChatWriter,
     error_text=openai_neutral_reply.error_text,
     error_body=openai_neutral_reply.error_body,
-    spelled=MappingProxyType({"parallel": "parallel_tool_calls"}),
+    details=True,
+    spelled=MappingProxyType({"parallel": "parallel_tool_calls", "shape": "response_format"}),
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.core.wire import neutral
+from gateway.core.wire.answer_shape import Shape, openai_shape
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
 from gateway.core.wire.untranslatable import untranslatable
@@ -20,6 +21,12 @@ _UNDERSTOOD = frozenset(
         "response_format",
     }
 )
+_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_control"})
+_MESSAGE_UNDERSTOOD = frozenset({"role", "content", "tool_calls", "tool_call_id", "refusal", "cache_control"})
+_MESSAGE_LEFT_OUT = ("name", "reasoning", "reasoning_content", "reasoning_details", "reasoning_text", "annotations")
+"""Who of several speaks, and thinking and sources of earlier turns, which other families' models are not shown."""
+_CACHE_MARK = "cache_control"
+"""Anthropic's mark, which some send in this format too."""
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "frequency_penalty": (0, 0.0),
     "presence_penalty": (0, 0.0),
@@ -39,9 +46,6 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         raise untranslatable(name)
     if body.get("n") not in (None, 1):
         raise untranslatable("n")
-    shape = body.get("response_format")
-    if shape is not None and shape != {"type": "text"}:
-        raise untranslatable("response_format")
     stop = body.get("stop")
     choice, chosen = _read_choice(body.get("tool_choice"))
     system, messages = _read_messages(body["messages"])
@@ -57,7 +61,8 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
         stream=body.get("stream") is True,
         end_user=str(body.get("safety_identifier") or body.get("user") or ""),
-        left_out=left_out,
+        shape=_read_shape(body.get("response_format")),
+        left_out=(*left_out, *_hints(body)),
     )
 
 
@@ -65,19 +70,15 @@ def write_request(request: NeutralRequest, model: str, output_max: int, cap_fiel
     """A body for a provider that caps output by `cap_field`."""
     body: dict[str, Any] = {"model": model, cap_field: output_max, "messages": list(_write_messages(request))}
     if request.tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.schema)},
-            }
-            for tool in request.tools
-        ]
+        body["tools"] = [_write_tool(tool) for tool in request.tools]
         if not request.parallel:
             body["parallel_tool_calls"] = False
     if request.tool_choice is Choice.ONE:
         body["tool_choice"] = {"type": "function", "function": {"name": request.chosen_tool}}
     elif request.tool_choice is not None:
         body["tool_choice"] = "required" if request.tool_choice is Choice.ANY else request.tool_choice.value
+    if request.shape is not None:
+        body["response_format"] = _write_shape(request.shape)
     sampling = {"temperature": request.temperature, "top_p": request.top_p}
     body |= {name: value for name, value in sampling.items() if value is not None}
     if request.stop:
@@ -102,12 +103,58 @@ def _read_choice(choice: Any) -> tuple[Choice | None, str]:
     raise untranslatable("tool_choice")
 
 
+def _read_shape(shape: Any) -> Shape | None:
+    match shape:
+        case None | {"type": "text"}:
+            return None
+        case {"type": "json_object"}:
+            return Shape()
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema), **rest}}:
+            name, described = str(rest.get("name") or ""), str(rest.get("description") or "")
+            return Shape(schema, name, described, rest.get("strict") is True)
+    raise untranslatable("response_format")
+
+
+def _write_shape(shape: Shape) -> dict[str, Any]:
+    if shape.schema is None:
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": openai_shape(shape)}
+
+
+def _hints(body: Mapping[str, Any]) -> Iterator[str]:
+    """Members of messages, parts and tools that only hint at how the provider works, each once."""
+    tools, messages = body.get("tools") or (), body["messages"]
+    if any(_CACHE_MARK in each or _CACHE_MARK in (each.get("function") or ()) for each in tools) or any(
+        _CACHE_MARK in part for message in messages for part in (message, *_parts(message))
+    ):
+        yield _CACHE_MARK
+    for name in _MESSAGE_LEFT_OUT:
+        if any(message.get(name) for message in messages):
+            yield f"messages.{name}"
+
+
+def _parts(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    content = message.get("content")
+    return (part for part in (content if isinstance(content, list) else ()) if isinstance(part, Mapping))
+
+
 def _read_tool(tool: Mapping[str, Any]) -> neutral.Tool:
     function = tool.get("function")
     if tool.get("type") != "function" or not isinstance(function, Mapping):
         raise untranslatable("tools")
+    for name, value in function.items():
+        if name not in _FUNCTION and value is not None:
+            raise untranslatable("tools", f"`tools.{name[:40]}`")
     schema = function.get("parameters") or {"type": "object", "properties": {}}
-    return neutral.Tool(str(function.get("name")), str(function.get("description") or ""), schema)
+    name, described = str(function.get("name")), str(function.get("description") or "")
+    return neutral.Tool(name, described, schema, strict=function.get("strict") is True)
+
+
+def _write_tool(tool: neutral.Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": dict(tool.schema)}
+    if tool.strict:
+        function["strict"] = True
+    return {"type": "function", "function": function}
 
 
 def _read_messages(messages: list[Any]) -> tuple[tuple[str, ...], tuple[Message, ...]]:
@@ -115,13 +162,15 @@ def _read_messages(messages: list[Any]) -> tuple[tuple[str, ...], tuple[Message,
     system: list[str] = []
     found: list[Message] = []
     for message in messages:
+        _refuse_unknown(message)
         role, content = message.get("role"), message.get("content")
         if role in ("system", "developer") and not found:
             system += [part.text for part in _read_content(content) if isinstance(part, neutral.Text)]
         elif role in ("system", "developer", "user"):
             found.append(Message(Role.USER, tuple(_read_content(content))))
         elif role == "assistant":
-            found.append(Message(Role.ASSISTANT, (*_read_content(content), *read_calls(message))))
+            said = _read_content(content or message.get("refusal"))
+            found.append(Message(Role.ASSISTANT, (*said, *read_calls(message))))
         elif role == "tool":
             parts = tuple(part for part in _read_content(content) if isinstance(part, neutral.Text | neutral.Image))
             found.append(Message(Role.USER, (neutral.ToolResult(str(message.get("tool_call_id")), parts),)))
@@ -130,6 +179,14 @@ def _read_messages(messages: list[Any]) -> tuple[tuple[str, ...], tuple[Message,
                 "messages", f"`messages` has a role that cannot be translated: {str(role)[:40]}", unsupported=True
             )
     return tuple(system), neutral.joined(found)
+
+
+def _refuse_unknown(message: Mapping[str, Any]) -> None:
+    for name, value in message.items():
+        if value in (None, [], {}, "") or name in _MESSAGE_UNDERSTOOD or name in _MESSAGE_LEFT_OUT:
+            continue
+        text = f"`messages` have a member that cannot be translated: `{name[:40]}`"
+        raise FieldRefused("messages", text, unsupported=True)
 
 
 def _read_content(content: Any) -> Iterator[neutral.Part]:
@@ -143,8 +200,8 @@ def _read_content(content: Any) -> Iterator[neutral.Part]:
                 text = rest.get("text" if kind == "text" else "refusal")
                 if isinstance(text, str) and text:
                     yield neutral.Text(text)
-            case {"type": "image_url", "image_url": {"url": str(url)}}:
-                yield _image(url)
+            case {"type": "image_url", "image_url": {"url": str(url), **rest}}:
+                yield image_of(url, "messages", rest.get("detail"))
             case _:
                 kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
                 raise FieldRefused(
@@ -152,13 +209,19 @@ def _read_content(content: Any) -> Iterator[neutral.Part]:
                 )
 
 
-def _image(url: str) -> neutral.Image:
+def image_of(url: str, field: str, detail: Any) -> neutral.Image:
+    """Raises FieldRefused, of the field that holds it."""
+    said = detail if isinstance(detail, str) and detail != "auto" else ""
     if not url.startswith("data:"):
-        return neutral.Image(url=url)
+        return neutral.Image(url=url, detail=said)
     head, separator, data = url.partition(";base64,")
     if not separator:
-        raise FieldRefused("messages", "`messages` hold an image whose data is not base64")
-    return neutral.Image(media_type=head.removeprefix("data:"), data=data)
+        raise FieldRefused(field, f"`{field}` holds an image whose data is not base64")
+    return neutral.Image(head.removeprefix("data:"), data, detail=said)
+
+
+def image_url(image: neutral.Image) -> str:
+    return image.url or f"data:{image.media_type};base64,{image.data}"
 
 
 def _write_messages(request: NeutralRequest) -> Iterator[dict[str, Any]]:
@@ -192,7 +255,8 @@ def _tool_message(result: neutral.ToolResult) -> dict[str, Any]:
 def _part(part: neutral.Text | neutral.Image) -> dict[str, Any]:
     if isinstance(part, neutral.Text):
         return {"type": "text", "text": part.text}
-    return {"type": "image_url", "image_url": {"url": part.url or f"data:{part.media_type};base64,{part.data}"}}
+    detail = {"detail": part.detail} if part.detail else {}
+    return {"type": "image_url", "image_url": {"url": image_url(part), **detail}}
 
 
 def read_calls(message: Mapping[str, Any]) -> Iterator[neutral.ToolUse]:

@@ -15,5 +15,6 @@ HALF = Half(
     writer=responses_neutral_reply.ResponsesWriter,
     error_text=error_text,
     error_body=error_body,
-    spelled=MappingProxyType({"messages": "input", "parallel": "parallel_tool_calls"}),
+    details=True,
+    spelled=MappingProxyType({"messages": "input", "parallel": "parallel_tool_calls", "shape": "text"}),
 )

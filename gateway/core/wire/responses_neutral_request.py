@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.core.wire import neutral
+from gateway.core.wire.answer_shape import Shape, openai_shape
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
+from gateway.core.wire.openai_neutral_request import image_of, image_url
 from gateway.core.wire.responses_items import call_of, kind_of
 from gateway.core.wire.responses_request import CAP_FIELD, messages_of
 from gateway.core.wire.responses_tools import in_namespace
@@ -34,7 +36,7 @@ _FREE_TEXT_SCHEMA: Mapping[str, Any] = {
 _NOTHING: Mapping[str, tuple[Any, ...]] = {"store": (False,)}
 """Values with which these say nothing: another provider keeps no response either."""
 _ANY_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
-_PLAIN_TEXT: Mapping[str, Any] = {"type": "text"}
+_TOOL_UNDERSTOOD = frozenset({"type", "name", "description", "parameters", "strict", "format", "tools"})
 
 
 def read_request(body: Mapping[str, Any]) -> NeutralRequest:
@@ -43,8 +45,9 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         if name not in _UNDERSTOOD and name not in LEFT_OUT and value not in (None, 0, []):
             raise untranslatable(name)
     text = body.get("text") or {}
-    if not isinstance(text, Mapping) or text.get("format") not in (None, _PLAIN_TEXT):
+    if not isinstance(text, Mapping) or not text.keys() <= {"format", "verbosity"}:
         raise untranslatable("text")
+    left_out = [name for name in LEFT_OUT if body.get(name) not in (None, *_NOTHING.get(name, ()))]
     choice, chosen = _read_choice(body.get("tool_choice"))
     system, messages = _read_items(body)
     return NeutralRequest(
@@ -58,7 +61,8 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         top_p=body.get("top_p"),
         stream=body.get("stream") is True,
         end_user=str(body.get("safety_identifier") or body.get("user") or ""),
-        left_out=tuple(name for name in LEFT_OUT if body.get(name) not in (None, *_NOTHING.get(name, ()))),
+        shape=_read_shape(text.get("format")),
+        left_out=(*left_out, *(("text.verbosity",) if text.get("verbosity") is not None else ())),
     )
 
 
@@ -77,7 +81,7 @@ def write_request(request: NeutralRequest, model: str, output_max: int, cap_fiel
                 "name": tool.name,
                 "description": tool.description,
                 "parameters": dict(tool.schema),
-                "strict": False,
+                "strict": tool.strict,
             }
             for tool in request.tools
         ]
@@ -86,6 +90,8 @@ def write_request(request: NeutralRequest, model: str, output_max: int, cap_fiel
         body["tool_choice"] = {"type": "function", "name": request.chosen_tool}
     elif request.tool_choice is not None:
         body["tool_choice"] = "required" if request.tool_choice is Choice.ANY else request.tool_choice.value
+    if request.shape is not None:
+        body["text"] = {"format": _write_shape(request.shape)}
     sampling = {"temperature": request.temperature, "top_p": request.top_p}
     body |= {name: value for name, value in sampling.items() if value is not None}
     if request.end_user:
@@ -98,6 +104,24 @@ def write_request(request: NeutralRequest, model: str, output_max: int, cap_fiel
 def _untranslatable_item(kind: Any) -> FieldRefused:
     text = f"`input` holds an item or part that cannot be translated: {str(kind)[:40]}"
     return FieldRefused("input", text, unsupported=True)
+
+
+def _read_shape(shape: Any) -> Shape | None:
+    match shape:
+        case None | {"type": "text"}:
+            return None
+        case {"type": "json_object"}:
+            return Shape()
+        case {"type": "json_schema", "schema": dict(schema), **rest}:
+            name, described = str(rest.get("name") or ""), str(rest.get("description") or "")
+            return Shape(schema, name, described, rest.get("strict") is True)
+    raise untranslatable("text", "this `text.format`")
+
+
+def _write_shape(shape: Shape) -> dict[str, Any]:
+    if shape.schema is None:
+        return {"type": "json_object"}
+    return {"type": "json_schema", **openai_shape(shape)}
 
 
 def _read_choice(choice: Any) -> tuple[Choice | None, str]:
@@ -118,9 +142,13 @@ def _read_tools(tool: Mapping[str, Any], namespace: str) -> Iterator[neutral.Too
     name = in_namespace(namespace, own)
     described = str(tool.get("description") or "")
     spelled = {"name": own, "namespace": namespace} if namespace else {}
+    for member, value in tool.items():
+        if member not in _TOOL_UNDERSTOOD and value not in (None, False):
+            raise untranslatable("tools", f"`tools.{member[:40]}`")
     match tool.get("type"):
         case "function":
-            yield neutral.Tool(name, described, tool.get("parameters") or _ANY_ARGUMENTS, spelled)
+            schema = tool.get("parameters") or _ANY_ARGUMENTS
+            yield neutral.Tool(name, described, schema, spelled, tool.get("strict") is True)
         case "custom":
             shape = tool.get("format")
             grammar = shape.get("definition") if isinstance(shape, Mapping) else None
@@ -185,19 +213,10 @@ def _read_content(content: Any) -> Iterator[neutral.Text | neutral.Image]:
             case {"type": "refusal", "refusal": str(text)}:
                 if text:
                     yield neutral.Text(text)
-            case {"type": "input_image", "image_url": str(url)}:
-                yield _image(url)
+            case {"type": "input_image", "image_url": str(url), **rest}:
+                yield image_of(url, "input", rest.get("detail"))
             case _:
                 raise _untranslatable_item(part.get("type") if isinstance(part, Mapping) else type(part).__name__)
-
-
-def _image(url: str) -> neutral.Image:
-    if not url.startswith("data:"):
-        return neutral.Image(url=url)
-    head, separator, data = url.partition(";base64,")
-    if not separator:
-        raise FieldRefused("input", "`input` holds an image whose data is not base64")
-    return neutral.Image(media_type=head.removeprefix("data:"), data=data)
 
 
 def _write_items(message: Message) -> Iterator[dict[str, Any]]:
@@ -225,4 +244,5 @@ def _write_output(result: neutral.ToolResult) -> str | list[dict[str, Any]]:
 def _write_part(part: neutral.Text | neutral.Image, *, assistant: bool) -> dict[str, Any]:
     if isinstance(part, neutral.Text):
         return {"type": "output_text" if assistant else "input_text", "text": part.text}
-    return {"type": "input_image", "image_url": part.url or f"data:{part.media_type};base64,{part.data}"}
+    detail = {"detail": part.detail} if part.detail else {}
+    return {"type": "input_image", "image_url": image_url(part), **detail}
