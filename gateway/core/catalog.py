@@ -1,7 +1,8 @@
 """What may be called: model aliases and the deployments behind them. Frozen; a reload makes a new one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.core.balancing import Balance
 from gateway.core.identity import ABSENT, Directory
@@ -23,10 +24,14 @@ IMAGE_TOKENS_ASSUMED = 3_000
 """Above the dearest image of the known vision models at full detail; `image_tokens_max` overrides it (rule 3)."""
 
 
+Placed = Callable[[str, str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """One concrete model at one provider. `cap_field` is the field that caps output there, `speaks` names the wire
-    formats that it takes; `priority` and `weight` as of `gateway.core.balancing`."""
+    formats that it takes; `priority` and `weight` as of `gateway.core.balancing`; `placed` gives path and body where it
+    takes a format elsewhere than that format's own provider does, from the quoted model, path and body there."""
 
     provider: str
     upstream_model: str
@@ -35,6 +40,7 @@ class Deployment:
     speaks: tuple[str, ...] = ("openai_chat",)
     priority: int = 0
     weight: int = 1
+    placed: Placed | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,10 +237,13 @@ async def _answered(
 ) -> UpstreamReply:
     provider = plane.providers[deployment.provider]
     made = ask.outgoing(deployment, reserved.size.send_cap)
-    body = made if isinstance(made, bytes) else orjson.dumps(made)
     native = wire is ask.format
-    at = ask.path if native else wire.path_for(stream=ask.stream)
-    path = at.replace(MODEL, quote(deployment.upstream_model, safe="")) if MODEL in at else at
+    path = ask.path if native else wire.path_for(stream=ask.stream)
+    if MODEL in path:
+        path = path.replace(MODEL, quote(deployment.upstream_model, safe=""))
+    if deployment.placed is not None and not isinstance(made, bytes):
+        path, made = deployment.placed(quote(deployment.upstream_model, safe="@"), path, made)
+    body = made if isinstance(made, bytes) else orjson.dumps(made)
     reply = await provider.send(path, body, plane.catalog.timeouts, ask.headers if native else ())
     if reserved.turn is not None:
         reserved.turn.heard(reply)

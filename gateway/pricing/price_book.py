@@ -27,6 +27,7 @@ _LIST_IDS: Mapping[str, str] = {
     "openai": "openai",
     "anthropic": "anthropic",
     "gemini": "google",
+    "vertex": "google",
     "azure_openai": "azure",
     "bedrock": "aws",
 }

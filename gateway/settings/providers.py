@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from gateway.core.wire import vertex
 from gateway.core.wire.formats import GEMINI_BATCH_EMBED, GEMINI_EMBED, OPENAI_TASKS
 from gateway.settings.entra import Entra
 from gateway.settings.fields import (
@@ -28,6 +29,7 @@ from gateway.settings.fields import (
     setting,
 )
 from gateway.settings.findings import Fault, Flaw, suggestion
+from gateway.settings.google import Google
 from gateway.settings.presets import LOCAL, PRESETS
 from gateway.settings.section import Section
 
@@ -36,6 +38,8 @@ ANTHROPIC_URL = "https://api.anthropic.com/v1"
 GEMINI_URL = "https://generativelanguage.googleapis.com"
 _HOSTED: Mapping[str, str] = MappingProxyType({"openai": OPENAI_URL, "anthropic": ANTHROPIC_URL, "gemini": GEMINI_URL})
 _BEDROCK_URL = "https://bedrock-runtime.{}.amazonaws.com"
+_VERTEX_URL = "https://{}aiplatform.googleapis.com/v1/projects/{}/locations/{}"
+_EVERYWHERE = "global"
 _SPEAKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "anthropic": ("anthropic_messages",),
@@ -44,6 +48,10 @@ _SPEAKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 _TASKS = tuple(wire.name for wire in OPENAI_TASKS)
+_OF_VERTEX = ("project", "location", "google")
+_BY_PUBLISHER: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {vertex.ANTHROPIC: _SPEAKS["anthropic"], vertex.GOOGLE: ("gemini",)}
+)
 _OF_AWS = ("region", "access_key_id", "secret_access_key", "session_token")
 Tokens = Annotated[Count, Field(ge=1)]
 
@@ -55,16 +63,17 @@ def _preset(name: str) -> str:
 
 
 class Provider(Section):
-    kind: Literal["openai", "anthropic", "gemini", "azure_openai", "bedrock", "openai_compatible", "simulated"] = (
-        setting(..., "Which API it speaks.")
-    )
+    kind: Literal[
+        "openai", "anthropic", "gemini", "azure_openai", "bedrock", "vertex", "openai_compatible", "simulated"
+    ] = setting(..., "Which API it speaks.")
     preset: Annotated[str, AfterValidator(_preset), WithJsonSchema({"enum": list(PRESETS)})] | None = setting(
         None, f"`openai_compatible`: a server or service that is known by name: {', '.join(PRESETS)}."
     )
     base_url: HttpUrl | None = setting(
         None,
         f"Address up to `/v1`. `openai`: `{OPENAI_URL}`; `anthropic`: `{ANTHROPIC_URL}`; `gemini`, without a path: "
-        f"`{GEMINI_URL}`; `bedrock`, without a path: by its region; `azure_openai`: the resource's up to `/openai/v1`; "
+        f"`{GEMINI_URL}`; `bedrock`, without a path: by its region; `vertex`, up to the location: by `project` and "
+        "`location`; `azure_openai`: the resource's up to `/openai/v1`; "
         "`openai_compatible`: required without a `preset`.",
     )
     api_key: ApiKey = setting(
@@ -86,6 +95,9 @@ class Provider(Section):
     entra: Entra | None = setting(
         None, "`azure_openai`: tokens of Microsoft Entra ID in place of `api_key`; how the gateway shows who it is."
     )
+    project: Words | None = setting(None, "`vertex`: the Google Cloud project, by id.")
+    location: Words | None = setting(None, "`vertex`: where models run, such as `europe-west1`, or `global`.")
+    google: Google | None = setting(None, "`vertex`: how the gateway shows Google Cloud who it is.")
     headers: Headers = setting({}, "Headers added to each request. Secret ones by reference.")
     include_usage: Flag = setting(
         True, "Ask for usage at the end of streams. Off only for servers that refuse the field."
@@ -109,6 +121,7 @@ class Provider(Section):
             flaws.append(Flaw("is missing", "the AWS region of the account, such as `eu-central-1`", ("region",)))
         if self.entra is not None and self.kind != "azure_openai":
             flaws.append(Flaw("is only for `azure_openai`", "remove it", ("entra",)))
+        flaws += self._flaws_of_vertex()
         if (self.access_key_id is None) is not (self.secret_access_key is None):
             flaws.append(Flaw("goes with `secret_access_key`", "give both or none", ("access_key_id",)))
         if self.api_keys and "api_key" in self.model_fields_set:
@@ -126,6 +139,25 @@ class Provider(Section):
         if flaws:
             raise Fault.of(flaws)
         return self
+
+    def _flaws_of_vertex(self) -> Iterator[Flaw]:
+        if self.kind != "vertex":
+            for name in _OF_VERTEX:
+                if getattr(self, name) is not None:
+                    yield Flaw("is only for `vertex`", "remove it", (name,))
+            return
+        if self.google is None:
+            yield Flaw("is missing", "`{service_account: ${file:key.json}}`, or `{metadata: true}`", ("google",))
+        if self.api_key is not None or self.api_keys:
+            yield Flaw(
+                "is not for `vertex`, which takes tokens", "remove it", ("api_key" if self.api_key else "api_keys",)
+            )
+        for name, example in (("project", "my-project-1234"), ("location", "europe-west1")):
+            given = getattr(self, name)
+            if self.base_url is None and given is None:
+                yield Flaw("is missing", f"such as `{example}`", (name,))
+            elif given is not None and not given.replace("-", "").replace(":", "").replace(".", "").isalnum():
+                yield Flaw("is not one", f"such as `{example}`", (name,))
 
     def _flaws_of_compatible(self) -> Iterator[Flaw]:
         if self.kind == "azure_openai":
@@ -160,6 +192,9 @@ class Provider(Section):
         """The address that requests go to; None for the simulated provider."""
         if self.kind == "bedrock" and self.base_url is None:
             return _BEDROCK_URL.format(self.region)
+        if self.kind == "vertex" and self.base_url is None:
+            host = "" if self.location == _EVERYWHERE else f"{self.location}-"
+            return _VERTEX_URL.format(host, self.project, self.location)
         return self.base_url or _HOSTED.get(self.kind) or PRESETS.get(self.preset or "")
 
     @property
@@ -169,6 +204,12 @@ class Provider(Section):
             return _SPEAKS.get(self.kind, ("openai_chat",))
         responses = self.kind != "openai_compatible" if self.responses is None else self.responses
         return ("openai_chat", "openai_completions", *(("openai_responses",) if responses else ()), *_TASKS)
+
+    def spoken_by(self, model: str) -> tuple[str, ...]:
+        """The same of one model there."""
+        if self.kind != "vertex":
+            return self.speaks
+        return _BY_PUBLISHER.get(vertex.publisher_of(model) or "", ())
 
     @property
     def output_cap_field(self) -> str:

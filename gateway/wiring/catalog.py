@@ -28,6 +28,7 @@ from gateway.core.session import SessionRules
 from gateway.core.upstream import Timeouts
 from gateway.core.upstream_health import HealthRules
 from gateway.core.window import parse
+from gateway.core.wire import vertex
 from gateway.settings.actions import action_parts
 from gateway.settings.limits import Limit as LimitSetting
 from gateway.settings.principals import Key as KeySetting
@@ -45,6 +46,7 @@ _HIDDEN_REASONING: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "openai": ("o1", "o3", "o4", "gpt-5", "gpt-6"),
         "gemini": ("gemini-",),
+        "vertex": ("gemini-",),
         "bedrock": ("openai.", "us.openai.", "global.openai."),
     }
 )
@@ -142,8 +144,9 @@ def _model(settings: Settings, alias: str, model: ModelSetting) -> Model:
             name,
             settings.providers[provider].output_cap_field,
             settings.providers[provider].include_usage,
-            settings.providers[provider].speaks,
-            *(() if place is None else (place.priority, place.weight)),
+            settings.providers[provider].spoken_by(name),
+            *((0, 1) if place is None else (place.priority, place.weight)),
+            vertex.placed if settings.providers[provider].kind == "vertex" else None,
         )
         for (provider, name), place in zip(targets, placed, strict=True)
     ]

@@ -30,6 +30,11 @@ def bedrock_kind() -> Callable[..., Provider] | None:
     return kind
 
 
+def google_module() -> Any:
+    """`gateway.upstream.google`, which does the same."""
+    return importlib.import_module("gateway.upstream.google")
+
+
 def entra_module() -> Any:
     """`gateway.upstream.entra`, which signs and so loads a library for it."""
     return importlib.import_module("gateway.upstream.entra")

@@ -26,6 +26,12 @@ def provider_faults(loaded: Loaded) -> list[Finding]:
         if _signs(provider) and bedrock_kind() is None:
             text = "requests to Bedrock are signed by a part that is not installed"
             faults.append(loaded.finding(("providers", name, "kind"), text, "install `comptroller[bedrock]`"))
+    for alias, model in loaded.settings.models.items():
+        for at, name in model.targets(alias):
+            if at in loaded.settings.providers and not loaded.settings.providers[at].spoken_by(name):
+                text = f"`{name}` is not served from `{at}`: of Vertex AI, Claude, Gemini and Gemma are"
+                hint = "name one of these, as Vertex AI calls it"
+                faults.append(loaded.finding(("models", alias), text, hint))
     return faults
 
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 from gateway.core.upstream import TokenUnavailable
 from gateway.ports import Clock, Upstream
 from gateway.settings import Finding, Loaded
+from gateway.settings.google import Google
 from gateway.settings.providers import Provider as ProviderSetting
 from gateway.upstream.token_endpoint import TokenEndpoint
 from gateway.upstream.token_source import Fetch
-from gateway.wiring.http_client import entra_module, new_client
+from gateway.wiring.http_client import entra_module, google_module, new_client
 from gateway.wiring.system import SystemClock
 
 _ENDS_SOON = timedelta(days=30)
@@ -26,22 +27,32 @@ class Tried(NamedTuple):
 
 
 def takes_tokens(provider: ProviderSetting) -> bool:
-    return provider.entra is not None
+    return provider.entra is not None or provider.google is not None
 
 
 def issued_for(provider: ProviderSetting) -> tuple[str, ...]:
     """The secrets that its tokens are asked for with."""
-    entra = provider.entra
+    entra, google = provider.entra, provider.google
     secrets = () if entra is None else (entra.client_secret, entra.certificate)
-    return tuple(secret.reveal() for secret in secrets if secret is not None)
+    shown = () if google is None else (google.private_key,)
+    return (*(secret.reveal() for secret in secrets if secret is not None), *shown)
+
+
+def token_url(provider: ProviderSetting) -> str:
+    """Where tokens of a provider that takes them are asked for."""
+    issuer = provider.entra or provider.google
+    assert issuer is not None, "asked for providers that take tokens only"
+    return issuer.url
 
 
 def fetch_of(loaded: Loaded, name: str, provider: ProviderSetting, upstream: Upstream, clock: Clock) -> Fetch:
     """How tokens of this provider are asked for. What `credential_faults` finds was refused before."""
+    endpoint = TokenEndpoint(name, token_url(provider), upstream, clock)
+    if provider.google is not None:
+        return _of_google(provider.google, endpoint, clock)
     entra = provider.entra
     assert entra is not None, "asked for providers that take tokens only"
     made = entra_module()
-    endpoint = TokenEndpoint(name, entra.url, upstream, clock)
     fetch: Fetch
     if entra.managed_identity:
         fetch = made.by_managed_identity(entra.client_id, entra.scope, endpoint)
@@ -56,9 +67,26 @@ def fetch_of(loaded: Loaded, name: str, provider: ProviderSetting, upstream: Ups
     return fetch
 
 
+def _of_google(google: Google, endpoint: TokenEndpoint, clock: Clock) -> Fetch:
+    made = google_module()
+    fetch: Fetch
+    if google.metadata:
+        fetch = made.by_metadata(google.scope, endpoint)
+        return fetch
+    account = made.ServiceAccount(google.account, google.key_id, google.url, google.scope)
+    fetch = made.by_service_account(account, made.private_key_of(google.private_key), endpoint, clock)
+    return fetch
+
+
 def credential_faults(loaded: Loaded) -> Iterator[Finding]:
     """Credentials that cannot be used, whatever anybody answers."""
     for name, provider in loaded.settings.providers.items():
+        if provider.google is not None and not provider.google.metadata:
+            try:
+                google_module().private_key_of(provider.google.private_key)
+            except ValueError as error:
+                path = ("providers", name, "google", "service_account")
+                yield loaded.finding(path, str(error), "make a new key for the account and put its file here")
         if provider.entra is None or provider.entra.certificate is None:
             continue
         path = ("providers", name, "entra", "certificate")
@@ -94,13 +122,13 @@ async def try_tokens(loaded: Loaded) -> list[Tried]:
     upstream = new_client(loaded.settings.upstream.client)
     try:
         for name, provider in loaded.settings.providers.items():
-            if provider.entra is None:
+            if not takes_tokens(provider):
                 continue
             try:
                 issued = await fetch_of(loaded, name, provider, upstream, clock)()
-                tried.append(Tried(name, provider.entra.url, None, issued.lifetime_s))
+                tried.append(Tried(name, token_url(provider), None, issued.lifetime_s))
             except TokenUnavailable as error:
-                tried.append(Tried(name, provider.entra.url, str(error)))
+                tried.append(Tried(name, token_url(provider), str(error)))
     finally:
         await upstream.close()
     return tried

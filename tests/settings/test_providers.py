@@ -118,3 +118,52 @@ def test_several_credentials_stand_in_for_one(kind: str) -> None:
     found = provider(f"{{kind: {kind}, api_keys: ['${{OPENAI_API_KEY}}']}}")
     assert found.keys == (ENVIRONMENT["OPENAI_API_KEY"],)
     assert ENVIRONMENT["OPENAI_API_KEY"] not in repr(found)
+
+
+VERTEX = "kind: vertex, project: my-project, google: {metadata: true}"
+
+
+@pytest.mark.parametrize(
+    ("location", "url"),
+    [
+        (
+            "europe-west1",
+            "https://europe-west1-aiplatform.googleapis.com/v1/projects/my-project/locations/europe-west1",
+        ),
+        ("global", "https://aiplatform.googleapis.com/v1/projects/my-project/locations/global"),
+    ],
+)
+def test_vertex_is_reached_by_project_and_location(location: str, url: str) -> None:
+    found = provider(f"{{{VERTEX}, location: {location}}}")
+    assert (found.url, found.keys) == (url, (None,))
+    assert found.google is not None
+    assert found.google.url.startswith("http://169.254.169.254/computeMetadata/")
+    assert found.spoken_by("claude-sonnet-4-5@20250929") == ("anthropic_messages",)
+    assert found.spoken_by("gemini-2.5-flash") == ("gemini",)
+    assert found.spoken_by("mistral-large") == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("kind: vertex, project: p, location: l", "google: is missing"),
+        (VERTEX, "location: is missing"),
+        ("kind: vertex, location: l, google: {metadata: true}", "project: is missing"),
+        (f"{VERTEX}, location: ../x", "location: is not one"),
+        (f"{VERTEX}, location: l, api_key: '${{OPENAI_API_KEY}}'", "api_key: is not for `vertex`"),
+        ("kind: vertex, project: p, location: l, google: {}", "google: shows nobody who this is"),
+        ("kind: vertex, project: p, location: l, google: {service_account: in-the-file}", "must not stand in the"),
+        (
+            "kind: vertex, project: p, location: l, google: {service_account: '${OPENAI_API_KEY}'}",
+            "service_account: is not the key of a service account",
+        ),
+        (
+            "kind: vertex, project: p, location: l, google: {metadata: true, service_account: '${OPENAI_API_KEY}'}",
+            "metadata: does not go with `service_account`",
+        ),
+        ("kind: openai, api_key: '${OPENAI_API_KEY}', project: p", "project: is only for `vertex`"),
+    ],
+)
+def test_what_vertex_lacks_is_told(given: str, said: str) -> None:
+    found = faults(written(f"{{{given}}}"))
+    assert any(said in fault for fault in found), found

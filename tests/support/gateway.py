@@ -145,7 +145,10 @@ class GatewayProcess:
         self.write_config(self.config)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        self.config_file.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+        """In one step: a file that is seen half written is seen to change twice."""
+        written = self.config_file.with_suffix(".new")
+        written.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+        written.replace(self.config_file)
 
     # The process
 

@@ -1,4 +1,4 @@
-"""A real identity service on loopback for tests: Entra ID's token endpoint and a machine's own identity endpoint.
+"""A real identity service on loopback for tests: Entra ID's token endpoint, Google's, and those of machines.
 
 It checks what it is shown as the real ones do (secret; signature, audience and time of an assertion) and gives a new
 token each time. `asked` has each request's form or query; `fail_with` = a status and a body for all.
@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 TENANT, CLIENT, CLIENT_SECRET = "tenant-for-tests", "client-for-tests", "client-secret-for-tests"
 FEDERATED = "federated-token-for-tests"
 SCOPE = "https://cognitiveservices.azure.com/.default"
+ACCOUNT, GOOGLE_SCOPE = "robot@project-for-tests.example", "https://www.googleapis.com/auth/cloud-platform"
+GOOGLE_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -37,11 +39,16 @@ class IdentityServer:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers["content-length"])).decode()
-                self._answer(dict(parse_qsl(content)), owner.judge_form)
+                google = urlsplit(self.path).path == urlsplit(owner.google_url).path
+                self._answer(dict(parse_qsl(content)), owner.judge_account if google else owner.judge_form)
 
             def do_GET(self) -> None:
                 asked = dict(parse_qsl(urlsplit(self.path).query))
-                self._answer({**asked, "metadata": self.headers.get("metadata", "")}, owner.judge_machine)
+                flavor = self.headers.get("metadata-flavor", "")
+                if flavor:
+                    self._answer({**asked, "flavor": flavor}, owner.judge_google_machine)
+                else:
+                    self._answer({**asked, "metadata": self.headers.get("metadata", "")}, owner.judge_machine)
 
             def _answer(self, asked: dict[str, str], judge: Any) -> None:
                 status, said = owner.answer(urlsplit(self.path).path, asked, judge)
@@ -76,6 +83,14 @@ class IdentityServer:
     @property
     def machine_url(self) -> str:
         return f"{self.origin}/metadata/identity/oauth2/token"
+
+    @property
+    def google_url(self) -> str:
+        return f"{self.origin}/google/token"
+
+    @property
+    def google_machine_url(self) -> str:
+        return f"{self.origin}/computeMetadata/v1/instance/service-accounts/default/token"
 
     def answer(self, path: str, asked: dict[str, str], judge: Any) -> tuple[int, dict[str, Any]]:
         self.asked.append(asked)
@@ -113,6 +128,27 @@ class IdentityServer:
             return type(error).__name__
         self.assertions.append({**jwt.get_unverified_header(asked["client_assertion"]), **claims})
         return None
+
+    def judge_account(self, path: str, asked: dict[str, str]) -> str | None:
+        if asked.get("grant_type") != GOOGLE_GRANT or self.public_key is None:
+            return "another grant"
+        try:
+            claims = jwt.decode(
+                asked.get("assertion", ""),
+                self.public_key,
+                algorithms=["RS256"],
+                audience=self.google_url,
+                issuer=ACCOUNT,
+                options={"require": ["exp", "iat", "iss", "aud"]},
+            )
+        except jwt.PyJWTError as error:
+            return type(error).__name__
+        self.assertions.append({**jwt.get_unverified_header(asked["assertion"]), **claims})
+        return None if claims.get("scope") == GOOGLE_SCOPE else "another scope"
+
+    def judge_google_machine(self, path: str, asked: dict[str, str]) -> str | None:
+        right = asked == {"flavor": "Google", "scopes": GOOGLE_SCOPE} and path == urlsplit(self.google_machine_url).path
+        return None if right else "not how a machine asks"
 
     def judge_machine(self, path: str, asked: dict[str, str]) -> str | None:
         wanted = {"metadata": "true", "api-version": "2018-02-01", "resource": SCOPE.removesuffix("/.default")}

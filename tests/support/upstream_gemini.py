@@ -12,6 +12,8 @@ from tests.support.upstream_script import Script
 def asked(path: str, document: dict[str, Any]) -> dict[str, Any]:
     """The request with the model and the stream that its path names, where the other formats have them."""
     name, _, action = path.rpartition("/models/")[2].rpartition(":")
+    if action.endswith("awPredict"):
+        return {**document, "model": name}
     if not action.endswith("enerateContent"):
         return document
     return {**document, "model": name, "stream": action.startswith("stream")}

@@ -37,7 +37,7 @@ _BEFORE_HEADERS = frozenset(
 _MID_BODY = frozenset(
     {"hang_mid_stream", "rst_mid_stream", "close_mid_stream", "half_close", "truncated_chunk", "bad_chunk"}
 )
-_STREAMING = ("/chat/completions", "/responses", "/messages", ":streamGenerateContent", *STREAMED)
+_STREAMING = ("/chat/completions", "/responses", "/messages", ":streamGenerateContent", ":streamRawPredict", *STREAMED)
 _SETTLE_S = 0.03  # lets what was written reach the peer before a reset overtakes it
 
 
@@ -125,7 +125,7 @@ def _whole_body(script: Script, path: str, request: dict[str, Any], entry: dict[
         reply = chat_reply(script, request, entry["seq"])
     elif path.endswith("/converse"):
         reply = ConverseStream(script, request, entry["seq"]).whole()
-    elif path.endswith(("/messages", "/invoke")):
+    elif path.endswith(("/messages", "/invoke", ":rawPredict")):
         reply = messages_reply(script, request, entry["seq"])
     elif path.endswith(":generateContent"):
         reply = GenerateStream(script, request, entry["seq"]).whole()
@@ -177,6 +177,7 @@ async def _stream_parts(
 
 _KINDS: tuple[tuple[str, type[ChatStream | Response | MessagesStream | GenerateStream | ConverseStream]], ...] = (
     ("/messages", MessagesStream),
+    (":streamRawPredict", MessagesStream),
     ("/responses", Response),
     (":streamGenerateContent", GenerateStream),
     ("/converse-stream", ConverseStream),
