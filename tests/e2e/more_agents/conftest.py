@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.more_agents.runs import MODEL
+from tests.e2e.more_agents.runs import MODEL, MODEL_CLAUDE
 from tests.support.fixtures import UpstreamProcess
 from tests.support.gateway import ALICE, PRICE, GatewayProcess
 
 POOR = {"name": "poor", "user": "carol", "agent": "poor"}
 CUT = {"name": "cut", "user": "dora", "agent": "cut"}
+WATCHED = {"name": "watched", "user": "dave", "agent": "watched"}
 KINDS = {"gpt": "openai", "claude": "anthropic"}
-MODELS = {"gpt": MODEL, "claude": "claude-opus-5-5"}
+MODELS = {"gpt": MODEL, "claude": MODEL_CLAUDE}
 
 
 @pytest.fixture(scope="module")
@@ -20,15 +21,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory, upstream: UpstreamProcess) 
     with GatewayProcess(
         tmp_path_factory.mktemp("more-agents"),
         upstream.base_url,
-        keys=(ALICE, POOR, CUT),
+        keys=(ALICE, POOR, CUT, WATCHED),
         models={model: {"provider": provider, **served} for provider, model in MODELS.items()},
         providers={
             provider: {"kind": kind, "base_url": upstream.base_url, "api_key": "${PROVIDER_KEY}"}
             for provider, kind in KINDS.items()
         },
         limits=[
-            {"name": "poor-run", "each": "session", "agent": "poor", "tokens": 500},
+            {"name": "poor-run", "each": "session", "agent": "poor", "tokens": 10},
             {"name": "cut-run", "each": "session", "agent": "cut", "output_tokens": 400},
+            {"name": "watched-run", "each": "session", "agent": "watched", "tokens": 1_000_000},
         ],
         timeouts={"first_byte": "2s", "idle": "2s"},
     ) as gateway:

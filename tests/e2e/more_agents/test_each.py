@@ -1,18 +1,20 @@
-"""opencode, Copilot CLI and Qwen Code: each answers, works, streams, and stops with the reason in sight after few
-requests when its budget is spent, a person pauses it or the provider fails. The books say what the provider said."""
+"""opencode, Copilot CLI, Qwen Code, LangChain and Pydantic AI: each answers, works, streams, and stops with the reason
+in sight after few requests when its budget is spent, a person pauses it or the provider fails. The books say what the
+provider said."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.e2e.agents.books import FAULTS, one_session, told, written
+from tests.e2e.more_agents.clients import CLIENTS
 from tests.e2e.more_agents.runs import COPILOT_RUN, OPENCODE_RUN, QWEN_RUN
 from tests.support.gateway import eventually
 
 pytestmark = pytest.mark.xdist_group("agents")
 
 WAIT_FOR_FILE = "while [ ! -e go ]; do sleep 0.1; done; rm go"
-PROGRAMS = {"opencode": OPENCODE_RUN, "copilot": COPILOT_RUN, "qwen": QWEN_RUN}
+PROGRAMS = {"opencode": OPENCODE_RUN, "copilot": COPILOT_RUN, "qwen": QWEN_RUN, **CLIENTS}
 EACH = pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 
 
@@ -29,7 +31,7 @@ def test_it_answers_and_its_run_is_a_session(gateway, upstream, tmp_path, before
     upstream.script(text="hello there")
     ran = program.run(gateway, tmp_path, "say hello")
     assert (ran.code, ran.out.strip()) == (0, "hello there"), ran
-    assert {(row.target, row.stream) for row in upstream.log()} == {("/v1/chat/completions", True)}
+    assert {(row.target, row.stream) for row in upstream.log()} == {(program.path, True)}
     calls = booked_as_told(gateway, upstream, before)
     run = one_session(gateway, calls)
     (session,) = [row for row in gateway.cli("sessions", "list", "--json").json if row["id"] == run]
@@ -97,10 +99,9 @@ def test_a_stream_that_breaks_off_is_booked_as_far_as_it_came(gateway, upstream,
     upstream.script(text="all is well")
     upstream.script(times=1, events=40, fault=fault, fault_after=20)
     ran = program.run(gateway, tmp_path, "say hello")
-    again = program is not QWEN_RUN  # it shows the failure and ends; the others ask again
-    assert ("all is well" if again else "provider") in ran.out + ran.err, ran
+    assert ("all is well" if program.asks_again else "provider") in ran.out + ran.err, ran
     first, *others = upstream.log()
-    assert len(others) == again
+    assert len(others) == program.asks_again
     broken, *calls = gateway.settled()[before:]
     assert broken["estimated"]
     assert 0 < broken["output_tokens"] <= 3 * first.events
