@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test test-agents check lint format types layers bench bench-correctness bench-runaway lock wheel clean
+.PHONY: help demo serve test test-agents test-more-agents check lint format types layers bench bench-correctness bench-runaway lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ test: $(VENV)/.test ## run the whole test suite; says what it skipped and why
 AGENTS := $(VENV)/agents
 test-agents: $(VENV)/.test $(AGENTS)/.installed ## run real agent programs against a gateway; npm installs them (900 MB)
 	AGENT_PROGRAMS=$(AGENTS) $(BIN)/python -m pytest tests/e2e/agents $(ARGS)
+
+MORE := $(VENV)/more-agents
+test-more-agents: $(VENV)/.test $(MORE)/.installed ## the same with opencode, Copilot CLI, Qwen Code, LangChain, Pydantic AI (800 MB)
+	AGENT_PROGRAMS=$(MORE) $(BIN)/python -m pytest tests/e2e/more_agents $(ARGS)
 
 check: lint types layers test ## lint, types, layers, tests
 
@@ -69,11 +73,21 @@ lock: $(VENV)/.dev ## resolve the locks anew; LOCK_ARGS=--upgrade moves them to 
 	$(COMPILE) --output-file requirements/base.txt pyproject.toml -c requirements/dev.txt
 	$(COMPILE) --output-file requirements/build.txt --group build -c requirements/dev.txt
 	$(COMPILE) --output-file requirements/model.txt --group model --no-deps
+	$(COMPILE) --output-file tests/e2e/more_agents/requirements.txt tests/e2e/more_agents/requirements.in
 
 $(AGENTS)/.installed: tests/e2e/agents/package.json tests/e2e/agents/package-lock.json $(BIN)/python
 	@mkdir -p $(AGENTS)
 	@cp tests/e2e/agents/package.json tests/e2e/agents/package-lock.json $(AGENTS)/
 	@cd $(AGENTS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
+$(MORE)/.installed: $(wildcard tests/e2e/more_agents/*.json) tests/e2e/more_agents/requirements.txt $(BIN)/python
+	@mkdir -p $(MORE)
+	@cp tests/e2e/more_agents/package.json tests/e2e/more_agents/package-lock.json $(MORE)/
+	@cd $(MORE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
+	@$(BIN)/python -m venv $(MORE)/venv
+	@$(MORE)/venv/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes \
+		-r tests/e2e/more_agents/requirements.txt
 	@touch $@
 
 wheel: $(VENV)/.base ## build dist/comptroller-*.whl

@@ -65,6 +65,26 @@ def _gemini_cli(url: str, model: str) -> Setup:
     )
 
 
+def _qwen_code(url: str, model: str) -> Setup:
+    mcp = {"httpUrl": f"{url}/mcp", "headers": {"Authorization": f"Bearer {_FROM_ENVIRONMENT}"}}
+    settings = {
+        "security": {"auth": {"selectedType": "openai"}},
+        "model": {"name": model},
+        "mcpServers": {SERVER: mcp},
+    }
+    return Setup(
+        "qwen-code",
+        "Qwen Code",
+        environment=(("OPENAI_BASE_URL", f"{url}/v1"), ("OPENAI_API_KEY", _FROM_ENVIRONMENT)),
+        files=(JsonFile(Place.HOME, ".qwen/settings.json", settings),),
+        run='qwen -p "say hello"',
+        notes=(
+            'It names no session: `{"x-comptroller-session": "ticket-7"}` in `generationConfig.customHeaders` does.',
+            "After a run it asks the model what to remember of it, unless `memory.enableManagedAutoMemory` is false.",
+        ),
+    )
+
+
 def _opencode(url: str, model: str) -> Setup:
     key = f"{{env:{KEY_VARIABLE}}}"
     provider = {
@@ -237,6 +257,7 @@ SETUPS: Mapping[str, Callable[[str, str], Setup]] = {
     "claude-code": _claude_code,
     "codex": _codex,
     "gemini-cli": _gemini_cli,
+    "qwen-code": _qwen_code,
     "opencode": _opencode,
     "cursor": _cursor,
     "copilot": _copilot,

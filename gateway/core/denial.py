@@ -64,6 +64,9 @@ TRANSIENT = frozenset(
     }
 )
 
+UPSTREAM_FAULTS = "upstream_"
+"""How the codes begin of what a provider did: in the middle of a stream, clients may ask again after these."""
+
 
 @dataclass(frozen=True, slots=True)
 class LimitFacts:

@@ -294,6 +294,12 @@ def test_rule_32_our_own_end_of_a_stream() -> None:
     }
 
 
+@pytest.mark.parametrize("code", ["upstream_failed", "upstream_timeout"])
+def test_what_the_provider_did_in_mid_stream_is_no_fault_of_the_request(code: str) -> None:
+    said = json.loads(MessagesEnd().error("It went away.", code, {"call": "call_1"}).split(b"data: ")[1])
+    assert (said["error"]["type"], said["error"]["code"]) == ("api_error", code)
+
+
 # Conversations
 
 TASK = {"role": "user", "content": "do it"}

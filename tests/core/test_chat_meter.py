@@ -260,6 +260,13 @@ def test_rule_32_our_own_end_is_an_error_that_stock_clients_do_not_retry() -> No
     assert error["comptroller"] == {"call": "call_1"}
 
 
+@pytest.mark.parametrize("code", ["upstream_failed", "upstream_timeout"])
+def test_what_the_provider_did_in_mid_stream_is_no_fault_of_the_request(code: str) -> None:
+    """opencode and Copilot ask again after this type, as they do when a provider fails before the first byte."""
+    error = json.loads(ChatEnd().error("It went away.", code, {"call": "call_1"})[6:])["error"]
+    assert (error["type"], error["code"]) == ("server_error", code)
+
+
 def test_rule_32_the_usage_chunk_of_our_own_end_looks_like_the_others() -> None:
     end = ChatEnd()
     end.saw({"id": "c", "object": "chat.completion.chunk", "created": 5, "model": "m", "x": 1})

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.core.denial import UPSTREAM_FAULTS
 from gateway.core.media import Media
 from gateway.core.usage import Usage, UsageInvalid, from_anthropic, largest_report, report_count
 from gateway.core.wire.metering import TextMeter
@@ -168,7 +169,8 @@ def error_body(message: str, kind: str, machine: Mapping[str, Any] | None, reque
 
 
 class MessagesEnd:
-    """`invalid_request_error`: SDKs raise it with its text; `overloaded_error` would be asked again."""
+    """SDKs raise it with its text. Agents stop at `invalid_request_error` and ask again after `api_error`, as they
+    would had the provider failed before them."""
 
     watching = False
 
@@ -181,7 +183,6 @@ class MessagesEnd:
 
     def error(self, message: str, code: str, machine: Mapping[str, Any]) -> bytes:
         call_id = machine.get("call")
-        body = error_body(
-            message, "invalid_request_error", {**machine, "code": code}, str(call_id) if call_id else None
-        )
+        kind = "api_error" if code.startswith(UPSTREAM_FAULTS) else "invalid_request_error"
+        body = error_body(message, kind, {**machine, "code": code}, str(call_id) if call_id else None)
         return b"event: error\ndata: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.core.denial import UPSTREAM_FAULTS
 from gateway.core.usage import Usage, UsageInvalid, from_openai
 from gateway.core.wire.metering import TextMeter
 from gateway.core.wire.openai_chat import called_functions, message_calls
@@ -155,8 +156,8 @@ def error_body(
 
 
 class ChatEnd:
-    """Stock SDKs raise the error of the last event with its text and do not retry (`invalid_request_error`;
-    `server_error` would be retried). No `[DONE]` follows."""
+    """Stock SDKs raise the error of the last event with its text. Agents stop at `invalid_request_error` and ask again
+    after `server_error`, as they would had the provider failed before them. No `[DONE]` follows."""
 
     __slots__ = ("_template",)
 
@@ -180,7 +181,8 @@ class ChatEnd:
         return _event({**self._template, "choices": [], "usage": report})
 
     def error(self, message: str, code: str, machine: Mapping[str, Any]) -> bytes:
-        return _event(error_body(message, "invalid_request_error", code, machine, None))
+        kind = "server_error" if code.startswith(UPSTREAM_FAULTS) else "invalid_request_error"
+        return _event(error_body(message, kind, code, machine, None))
 
 
 def _event(body: Mapping[str, Any]) -> bytes:

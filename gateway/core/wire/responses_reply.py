@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.core.denial import UPSTREAM_FAULTS
 from gateway.core.media import Media
 from gateway.core.usage import Usage, UsageInvalid, from_responses
 from gateway.core.wire.metering import TextMeter
@@ -31,7 +32,6 @@ _TEXT_DELTAS = frozenset(
 )
 _STOPS = "invalid_prompt"
 """Codex, opencode and Copilot show the text of this code and stop; most others they ask again for."""
-_UPSTREAM_FAULTS = "upstream_"
 _MAY_BE_CURED = "server_error"
 
 
@@ -164,7 +164,7 @@ class ResponsesEnd:
     def error(self, message: str, code: str, machine: Mapping[str, Any]) -> bytes:
         if self._failed:
             return b""
-        stops = _MAY_BE_CURED if code.startswith(_UPSTREAM_FAULTS) else _STOPS
+        stops = _MAY_BE_CURED if code.startswith(UPSTREAM_FAULTS) else _STOPS
         response = {
             **BLANK,
             "id": f"resp_{machine.get('call')}",

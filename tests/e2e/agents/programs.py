@@ -1,13 +1,17 @@
-"""The real agent programs: where `make test-agents` has put them, and how one of them is run."""
+"""The real agent programs: where `make test-agents` (or `make test-more-agents`) has put them, how one is set up as
+`comptroller connect` says, and how it is run."""
 
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.support.gateway import GatewayProcess
 from tests.tidy.tree import ROOT
 
 MODULES = Path(os.environ.get("AGENT_PROGRAMS", ROOT / ".venv" / "agents")).resolve() / "node_modules"
@@ -27,7 +31,7 @@ def program(path: str) -> str:
     found = MODULES / path
     if not found.exists():
         assert os.environ.get("CI") != "true", f"{found} is not installed"
-        pytest.skip(f"{path} is not installed; `make test-agents` does it")
+        pytest.skip(f"{path} is not installed; see `make help`")
     return str(found)
 
 
@@ -46,3 +50,26 @@ def run(
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def homes(tmp_path: Path) -> tuple[Path, Path]:
+    """A home and a project of its own, kept over several runs of one test."""
+    home, project = tmp_path / "home", tmp_path / "project"
+    home.mkdir(exist_ok=True)
+    project.mkdir(exist_ok=True)
+    return home, project
+
+
+def connect(agent: str, gateway: GatewayProcess, model: str, home: Path, project: Path) -> dict[str, str]:
+    """Lets `comptroller connect` write its files; the environment that it tells a person to set beside them."""
+    command = [sys.executable, "-m", "gateway.cli.main", "connect", agent, "--model", model, "--url", gateway.origin]
+    done = subprocess.run(
+        [*command, "--write", "--directory", str(project), "--json"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+    )
+    said: dict[str, str] = json.loads(done.stdout)["environment"]
+    return said

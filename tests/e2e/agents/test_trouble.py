@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.agents import test_claude_code, test_codex, test_gemini_cli
+from tests.e2e.agents.books import FAULTS, one_session, told, written
 from tests.e2e.agents.programs import Ran
 from tests.e2e.agents.test_claude_code import claude
 from tests.e2e.agents.test_codex import codex
@@ -103,32 +104,6 @@ def before(gateway: GatewayProcess) -> int:
 def model_calls(upstream: UpstreamProcess) -> list[LogRow]:
     ends = ("/v1/messages", "/v1/responses", "enerateContent")
     return [row for row in upstream.log() if row.target.partition("?")[0].endswith(ends)]
-
-
-def told(row: LogRow) -> tuple[int, int]:
-    """(input, output) tokens as the provider reported them."""
-    usage = row.usage
-    assert usage is not None, row
-    if "promptTokenCount" in usage:
-        return usage["promptTokenCount"], usage["candidatesTokenCount"] + usage.get("thoughtsTokenCount", 0)
-    return usage["input_tokens"] + usage.get("cache_read_input_tokens", 0), usage["output_tokens"]
-
-
-def written(call: dict[str, Any]) -> tuple[int, int]:
-    return call["input_tokens"], call["output_tokens"]
-
-
-def one_session(gateway: GatewayProcess, calls: list[dict[str, Any]]) -> str:
-    (session,) = {call["session_id"] for call in calls}
-    return str(session)
-
-
-FAULTS = {
-    "500": {"preset": "mock-500"},
-    "429": {"status": 429, "headers": [["retry-after", "1"]], "body": '{"error":{"message":"slow down"}}'},
-    "529": {"status": 529, "body": '{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'},
-    "hang": {"fault": "hang_before_headers"},
-}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
