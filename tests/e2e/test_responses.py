@@ -327,7 +327,7 @@ def test_a_person_who_stops_the_session_ends_its_stream(gateway):
         ({"background": True}, "background"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"tools": [{"type": "image_generation"}]}, "tools"),
-        ({"model": "old", "text": {"format": {"type": "json_object"}}}, "text"),
+        ({"model": "old", "text": {"format": {"type": "grammar"}}}, "text"),
     ],
 )
 def test_rule_7_what_is_not_served_is_refused_by_name(gateway, upstream, body, field):

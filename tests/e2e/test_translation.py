@@ -189,7 +189,9 @@ def test_an_anthropic_client_talks_to_a_chat_provider(gateway, upstream):
         },
         {"role": "tool", "tool_call_id": "t1", "content": "Error: no"},
     ]
-    assert raw.headers["x-comptroller-translated"] == "to=openai_chat;left_out=context_management,thinking"
+    assert (
+        raw.headers["x-comptroller-translated"] == "to=openai_chat;left_out=context_management,thinking,cache_control"
+    )
     assert booked(gateway, raw.headers["x-comptroller-call"]) == (row.usage["prompt_tokens"], 5)
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (row.usage["prompt_tokens"], 5)
 

@@ -163,11 +163,29 @@ def test_a_client_of_invoke(gateway, upstream):
 
 def test_what_cannot_be_translated_is_refused_by_name(gateway, upstream):
     with gemini_sdk(gateway) as client, pytest.raises(errors.ClientError) as google:
-        client.models.generate_content(model="gpt", contents="hello", config={"response_mime_type": "application/json"})
+        client.models.generate_content(model="gpt", contents="hello", config={"response_mime_type": "text/x.enum"})
     assert google.value.details["error"]["comptroller"]["field"] in ("responseMimeType", "response_mime_type")
     with sdk(gateway) as client, pytest.raises(APIStatusError, match="at most one call"):
         client.chat.completions.create(**ask(model="google", parallel_tool_calls=False))
     assert upstream.log() == []
+
+
+def test_the_shape_of_an_answer_is_asked_of_every_family(gateway, upstream):
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer"}},
+        "required": ["n"],
+        "additionalProperties": False,
+    }
+    shape = {"type": "json_schema", "json_schema": {"name": "count", "schema": schema, "strict": True}}
+    config = {"response_mime_type": "application/json", "response_json_schema": schema}
+    with gemini_sdk(gateway) as client:
+        client.models.generate_content(model="gpt", contents="hello", config=config)
+    with sdk(gateway) as client:
+        client.chat.completions.create(**ask(model="google", response_format=shape))
+    to_gpt, to_google = upstream.log()
+    assert to_gpt.json["response_format"]["json_schema"] == {"name": "answer", "schema": schema, "strict": True}
+    assert to_google.json["generationConfig"]["responseJsonSchema"] == schema
 
 
 def test_a_refusal_of_the_provider_comes_in_the_clients_shape(gateway, upstream):

@@ -18,8 +18,7 @@ import os
 import secrets
 import signal
 import sqlite3
-import subprocess
-import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -33,9 +32,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.identity import make_secret
+from tests.support.forked import Forked
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = (str(Path(sys.executable).with_name("comptroller")),)
 START_TIMEOUT_S = 40.0
 PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
 """A micro-USD an input token, two an output token: what a call costs can be said in one's head."""
@@ -123,7 +122,7 @@ class GatewayProcess:
         self.keys = {key["name"]: make_secret(secrets.randbits(192)) for key in keys}
         self.config = self._config(upstream_url, server, fast_path, models, keys, sections)
         self._policy, self._policy_tests = policy, policy_tests
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
         self._starts_at = 0
         self.port = 0
 
@@ -156,14 +155,8 @@ class GatewayProcess:
         assert self._process is None, "it runs already"
         self._starts_at = self.output_file.stat().st_size if self.output_file.exists() else 0
         with self.output_file.open("ab") as output:
-            self._process = subprocess.Popen(
-                [*COMMAND, "serve", "--config", str(self.config_file), "--port", "0"],
-                cwd=ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+            arguments = ["serve", "--config", str(self.config_file), "--port", "0"]
+            self._process = Forked(arguments, cwd=ROOT, env=self.environment, output=output)
         try:
             self.port = eventually(self._serving_port, timeout_s=START_TIMEOUT_S, what="serving")
             eventually(lambda: self.status_of("/readyz") == 200, what="readiness")
@@ -250,16 +243,11 @@ class GatewayProcess:
     def cli(self, *arguments: str, check: bool = True) -> Ran:
         """`comptroller ...` as an operator beside the running server would call it."""
         environment = {**self.environment, "COMPTROLLER_URL": self.origin, "NO_COLOR": "1"}
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.directory,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        ran = Ran(done.returncode, done.stdout, done.stderr)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            code = Forked(arguments, cwd=self.directory, env=environment, output=out, errors=err).wait(60)
+            out.seek(0)
+            err.seek(0)
+            ran = Ran(code, out.read().decode(), err.read().decode())
         if check and ran.code != 0:
             raise AssertionError(f"comptroller {' '.join(arguments)} ended with {ran.code}:\n{ran.out}\n{ran.err}")
         return ran
