@@ -38,8 +38,15 @@ ANTHROPIC_URL = "https://api.anthropic.com/v1"
 GEMINI_URL = "https://generativelanguage.googleapis.com"
 _HOSTED: Mapping[str, str] = MappingProxyType({"openai": OPENAI_URL, "anthropic": ANTHROPIC_URL, "gemini": GEMINI_URL})
 _BEDROCK_URL = "https://bedrock-runtime.{}.amazonaws.com"
-_VERTEX_URL = "https://{}aiplatform.googleapis.com/v1/projects/{}/locations/{}"
-_EVERYWHERE = "global"
+_VERTEX_URL = "https://{}/v1/projects/{}/locations/{}"
+_VERTEX_HOSTS: Mapping[str, str] = MappingProxyType(
+    {
+        "global": "aiplatform.googleapis.com",
+        "us": "aiplatform.us.rep.googleapis.com",
+        "eu": "aiplatform.eu.rep.googleapis.com",
+    }
+)
+"""Of locations that are no single region."""
 _SPEAKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "anthropic": ("anthropic_messages",),
@@ -96,7 +103,7 @@ class Provider(Section):
         None, "`azure_openai`: tokens of Microsoft Entra ID in place of `api_key`; how the gateway shows who it is."
     )
     project: Words | None = setting(None, "`vertex`: the Google Cloud project, by id.")
-    location: Words | None = setting(None, "`vertex`: where models run, such as `europe-west1`, or `global`.")
+    location: Words | None = setting(None, "`vertex`: where models run, such as `europe-west1`, `eu`, or `global`.")
     google: Google | None = setting(None, "`vertex`: how the gateway shows Google Cloud who it is.")
     headers: Headers = setting({}, "Headers added to each request. Secret ones by reference.")
     include_usage: Flag = setting(
@@ -193,7 +200,7 @@ class Provider(Section):
         if self.kind == "bedrock" and self.base_url is None:
             return _BEDROCK_URL.format(self.region)
         if self.kind == "vertex" and self.base_url is None:
-            host = "" if self.location == _EVERYWHERE else f"{self.location}-"
+            host = _VERTEX_HOSTS.get(self.location or "", f"{self.location}-aiplatform.googleapis.com")
             return _VERTEX_URL.format(host, self.project, self.location)
         return self.base_url or _HOSTED.get(self.kind) or PRESETS.get(self.preset or "")
 

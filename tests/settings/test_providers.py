@@ -130,6 +130,7 @@ VERTEX = "kind: vertex, project: my-project, google: {metadata: true}"
             "europe-west1",
             "https://europe-west1-aiplatform.googleapis.com/v1/projects/my-project/locations/europe-west1",
         ),
+        ("eu", "https://aiplatform.eu.rep.googleapis.com/v1/projects/my-project/locations/eu"),
         ("global", "https://aiplatform.googleapis.com/v1/projects/my-project/locations/global"),
     ],
 )
