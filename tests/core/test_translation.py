@@ -166,6 +166,14 @@ CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required":
         ({**CLOSED, "properties": {"a": {"type": "array", "items": {"type": "object"}}}}, None),
         ({**CLOSED, "$defs": {"b": {"type": "object", "properties": {"c": {}}}}}, None),
         ({**CLOSED, "properties": {"a": True}}, None),
+        ({**CLOSED, "properties": {"a": {"oneOf": [{"type": "string"}]}}}, None),
+        ({**CLOSED, "allOf": []}, None),
+        ({"properties": {"a": {"type": "string"}}}, None),
+        ({**CLOSED, "required": 5}, None),
+        ({**CLOSED, "required": [[]]}, None),
+        ({**CLOSED, "properties": ["a"]}, None),
+        ({"anyOf": 5}, None),
+        ({"$defs": "x"}, None),
     ],
 )
 def test_an_answer_is_held_to_its_shape_where_openai_can(schema: dict[str, Any], strict: bool | None) -> None:

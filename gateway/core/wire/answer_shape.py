@@ -8,7 +8,11 @@ UNNAMED = "answer"
 """OpenAI's formats want a name for the shape; others have none."""
 _DEPTH_MAX = 64
 _HOLD_SCHEMAS = ("properties", "$defs", "definitions")
-_HOLD_LISTS = ("anyOf", "allOf", "prefixItems")
+_NOT_TAKEN = (
+    *("allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas"),
+    *("patternProperties", "prefixItems", "unevaluatedProperties", "propertyNames", "minProperties", "maxProperties"),
+)
+"""With one of these a schema is not claimed to be one that `strict` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +49,25 @@ def _closed(schema: Any, depth: int) -> bool:
     Source: OpenAI's guide to structured outputs, "supported schemas", as of 2026-11."""
     if depth > _DEPTH_MAX or not isinstance(schema, Mapping):
         return False
+    if any(name in schema for name in _NOT_TAKEN):
+        return False
     kind = schema.get("type")
-    if kind == "object" or (isinstance(kind, list) and "object" in kind):
-        names = set(schema.get("properties") or {})
-        if schema.get("additionalProperties") is not False or set(schema.get("required") or ()) != names:
+    if kind == "object" or "properties" in schema or (isinstance(kind, list) and "object" in kind):
+        required = schema.get("required", [])
+        names = [*schema["properties"]] if isinstance(schema.get("properties"), Mapping) else []
+        if schema.get("additionalProperties") is not False or not isinstance(required, list):
+            return False
+        if len(required) != len(names) or any(name not in required for name in names):
             return False
     return all(_closed(inner, depth + 1) for inner in _inner(schema))
 
 
 def _inner(schema: Mapping[str, Any]) -> Iterator[Any]:
+    """The schemas within; what stands where one should and is none is given as it is, and is not closed."""
     for name in _HOLD_SCHEMAS:
-        yield from (schema.get(name) or {}).values()
-    for name in _HOLD_LISTS:
-        yield from schema.get(name) or ()
+        held = schema.get(name, {})
+        yield from held.values() if isinstance(held, Mapping) else (held,)
+    several = schema.get("anyOf", [])
+    yield from several if isinstance(several, list) else (several,)
     if (items := schema.get("items")) is not None:
         yield items
