@@ -3,9 +3,10 @@
 This file holds every branch of the line; the stations hold none of each other's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from gateway.core.attribution import Attribution, attribute
 from gateway.core.call import Arrival, Caller, Kind
@@ -275,13 +276,13 @@ def model_named(plane: Plane, caller: Caller, alias: str) -> Model:
     return model
 
 
-def _mark(plane: Plane, arrival: Arrival, kind: Kind) -> tuple[SessionMark, int]:
+def _mark(plane: Plane, arrival: Arrival, kind: Kind) -> tuple[SessionMark, Sequence[Any]]:
     """With the messages of a conversation that is told by how it began."""
     try:
         mark = mark_of(arrival.headers, arrival.body)
         if mark is IMPLICIT and plane.catalog.sessions.fingerprint and kind is Kind.CHAT:
-            return fingerprint_of(plane.digest_key, arrival.format, arrival.headers, arrival.body) or (mark, 0)
-        return mark, 0
+            return fingerprint_of(plane.digest_key, arrival.format, arrival.headers, arrival.body) or (mark, ())
+        return mark, ()
     except MarkRefused as error:
         raise Refused(Denial(Code.REQUEST_MALFORMED, f"The session id is refused: {error}.")) from error
 

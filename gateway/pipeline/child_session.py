@@ -3,7 +3,9 @@ whom it is for are checked before anything is looked up. A sub-agent that its pr
 a part of its own: all that is above it holds what it spends. Programs never close these, so where there may be no more
 of them the call belongs to the session above."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from gateway.core.call import Caller
 from gateway.core.child_token import TokenExpired, TokenRefused, read_token
@@ -26,7 +28,7 @@ from gateway.pipeline.sessions import LiveSession
 SESSION_HEADER = "x-comptroller-session"
 
 
-async def session_of(plane: Plane, caller: Caller, mark: SessionMark, said: int = 0) -> LiveSession:
+async def session_of(plane: Plane, caller: Caller, mark: SessionMark, said: Sequence[Any] = ()) -> LiveSession:
     """`said` = the messages of a conversation that is told by how it began. Raises Refused and BooksUnavailable."""
     if mark.kind == CHILD:
         return await _child(plane, caller, mark.client_id)
@@ -34,8 +36,10 @@ async def session_of(plane: Plane, caller: Caller, mark: SessionMark, said: int 
         return await _sub_agent(plane, caller, mark)
     rules, sessions, now_us = plane.catalog.sessions, plane.sessions, plane.clock.now_us()
     if mark.kind == FINGERPRINT:
-        if sessions.host_of(caller.key_id, mark.kind, mark.client_id) == mark.client_id:
-            return await sessions.conversation(caller.key_id, mark, said, rules, now_us)
+        own = sessions.host_of(caller.key_id, mark.kind, mark.client_id) == mark.client_id
+        live = await sessions.conversation(caller.key_id, mark, said, rules, now_us, opens=own)
+        if live is not None:
+            return live
         mark = IMPLICIT
     return await sessions.resolve(caller.key_id, mark, rules, now_us)
 

@@ -7,15 +7,18 @@ A child keeps its ancestors in memory, and a call in it is under way in them too
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from gateway.core.denial import Code, Denial, Refused
 from gateway.core.estimate import TurnMemory
+from gateway.core.fingerprint import NOWHERE, reached
 from gateway.core.ledger import SessionChanged
 from gateway.core.loop_memory import LoopMemory
 from gateway.core.session import (
     CHILD,
+    FINGERPRINT,
     Continuation,
     Lineage,
     Place,
@@ -38,7 +41,7 @@ Address = tuple[str, str, str]
 class LiveSession:
     """One session in use. `written` = the books have it; `pending` = what the next admitted call writes about it.
     `above` = its ancestors, the parent first; `children` = those in memory, by id; `lineage` is what limits see of it.
-    `in_flight` counts calls of descendants too; `said` = how many messages its conversation had, where it is told from
+    `in_flight` counts calls of descendants too; `reached` = how far its conversation has come, where it is told from
     others by how it began."""
 
     __slots__ = (
@@ -49,7 +52,7 @@ class LiveSession:
         "loops",
         "models",
         "pending",
-        "said",
+        "reached",
         "session",
         "turns",
         "written",
@@ -65,7 +68,7 @@ class LiveSession:
         self.written = written
         self.pending: str | None = None if written else OPENED
         self.in_flight = 0
-        self.said = 0
+        self.reached = NOWHERE
         self.loops = LoopMemory()
         self.turns = TurnMemory()
         self.models: OrderedDict[str, None] = OrderedDict()
@@ -112,6 +115,8 @@ class SessionRegistry:
         self._by_key: dict[str, dict[str, LiveSession]] = {}
         self._issued: OrderedDict[tuple[str, bytes], tuple[str, str]] = OrderedDict()
         self._guests: OrderedDict[Address, str] = OrderedDict()
+        self._twins: dict[Address, list[LiveSession]] = {}
+        """Conversations that began with the same words, the latest last."""
         self.in_flight = 0
 
     async def resolve(self, key_id: str, mark: SessionMark, rules: SessionRules, now_us: int) -> LiveSession:
@@ -122,20 +127,31 @@ class SessionRegistry:
         return self.open(key_id, mark, None, now_us)
 
     async def conversation(
-        self, key_id: str, mark: SessionMark, said: int, rules: SessionRules, now_us: int
-    ) -> LiveSession:
-        """The session of a conversation of so many messages, told by how it began (rule 13). Where there are fewer of
-        them than before, another one began with the same words: a session of its own, unless people hold the first.
-        Raises Refused and BooksUnavailable."""
-        live = await self.find(key_id, mark)
-        if live is not None and self.goes_on(live, rules, now_us):
-            if said >= live.said or live.session.state is not SessionState.OPEN:
-                live.said = said
+        self, key_id: str, mark: SessionMark, said: Sequence[Any], rules: SessionRules, now_us: int, *, opens: bool
+    ) -> LiveSession | None:
+        """The session of a conversation of these messages, told by how it began (rule 13): of those that began so, the
+        latest that it repeats, else the latest that is no longer than it. Where all are longer it is another one, which
+        has a session of its own if it `opens` one (None if it does not), unless people hold one of them: beginning
+        again is no way out. Raises Refused and BooksUnavailable."""
+        _ = await self.find(key_id, mark)  # after a restart the books know the latest
+        address = (key_id, mark.kind, mark.client_id)
+        while twins := self._twins.get(address):
+            fitting = [each for each in twins if each.reached.length <= len(said)]
+            repeated = [each for each in fitting if each.reached.within(said)]
+            held = [each for each in twins if each.session.state in (SessionState.PAUSED, SessionState.STOPPED)]
+            found = repeated or fitting or held
+            if not found:
+                break
+            live = found[-1]
+            if self.goes_on(live, rules, now_us):
+                live.reached = reached(said)
+                twins.remove(live)
+                twins.append(live)
                 return live
-            # Calls of it may be under way, so it stays in memory: only its mark leads elsewhere.
-            del self._by_address[key_id, mark.kind, mark.client_id]
+        if not opens:
+            return None
         live = self.open(key_id, mark, None, now_us)
-        live.said = said
+        live.reached = reached(said)
         return live
 
     def take_in(self, key_id: str, mark: SessionMark, host: str) -> bool:
@@ -170,7 +186,7 @@ class SessionRegistry:
         above = () if parent is None else (parent.id, *parent.session.ancestors)
         fresh = Session(self._ids.new("ses"), key_id, mark, SessionState.OPEN, now_us, now_us, now_us, ancestors=above)
         live = self.take_up(LiveSession(fresh, written=False, parent=parent))
-        self._by_address[key_id, mark.kind, mark.client_id] = live
+        self._lead(live, (key_id, mark.kind, mark.client_id))
         return live
 
     async def _stored(self, address: Address) -> LiveSession | None:
@@ -193,8 +209,14 @@ class SessionRegistry:
         if live is None and stored is not None:
             live = self._by_id.get(stored.id) or self.take_up(LiveSession(stored, written=True, parent=above))
             live.session = replace(live.session, mark=stored.mark)
-            self._by_address[address] = live
+            self._lead(live, address)
         return live
+
+    def _lead(self, live: LiveSession, address: Address) -> None:
+        """From here on a mark leads to this session."""
+        self._by_address[address] = live
+        if live.session.mark.kind == FINGERPRINT and live not in self._twins.setdefault(address, []):
+            self._twins[address].append(live)
 
     def goes_on(self, live: LiveSession, rules: SessionRules, now_us: int) -> bool:
         """Whether a call may belong to the session, which reopens it where it was idle (rule 14); if not, it has left
@@ -314,6 +336,10 @@ class SessionRegistry:
         address = (live.session.key_id, live.session.mark.kind, live.session.mark.client_id)
         if self._by_address.get(address) is live:
             del self._by_address[address]
+        if live.session.mark.kind == FINGERPRINT:
+            twins = [each for each in self._twins.pop(address, ()) if each is not live]
+            if twins:
+                self._twins[address] = twins
 
     def counts(self) -> Mapping[str, int]:
         """Sizes, for metrics."""

@@ -1,11 +1,11 @@
 """Rule 13: which conversation a call without a mark goes on with, in each wire format."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from gateway.core.fingerprint import fingerprint_of
+from gateway.core.fingerprint import NOWHERE, fingerprint_of, reached
 from gateway.core.wire.format import WireFormat
 from gateway.core.wire.formats import ANTHROPIC_MESSAGES, BEDROCK_CONVERSE, GEMINI, OPENAI_CHAT, OPENAI_RESPONSES
 
@@ -76,14 +76,18 @@ def test_rule_13_a_conversation_is_told_by_its_program_its_system_text_and_its_f
 
 
 @pytest.mark.parametrize(("wire", "body"), FORMATS)
-def test_rule_13_the_messages_are_counted_to_see_them_fall_back(wire: WireFormat, body: Any) -> None:
-    counts = []
-    for turns in (TURNS[:1], TURNS[:3], TURNS):
+def test_rule_13_a_conversation_repeats_what_it_had_reached(wire: WireFormat, body: Any) -> None:
+    def said(*turns: str) -> Sequence[Any]:
         found = fingerprint_of(KEY, wire, CLI, body("be brief", *turns))
         assert found is not None
-        counts.append(found[1])
-    assert counts[1] - counts[0] == 2
-    assert counts[2] - counts[1] == 1
+        return found[1]
+
+    early = reached(said(*TURNS[:3]))
+    assert early.within(said(*TURNS[:3]))
+    assert early.within(said(*TURNS))
+    assert not early.within(said(*TURNS[:1]))
+    assert not early.within(said(*TURNS[:2], "do that", "done"))
+    assert not NOWHERE.within(said(*TURNS))
 
 
 def test_rule_13_what_does_not_show_its_beginning_is_told_from_nothing() -> None:

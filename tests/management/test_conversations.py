@@ -57,6 +57,35 @@ async def test_the_same_words_begin_another_run_where_the_messages_fall_back(tmp
         assert stored.state is SessionState.OPEN
 
 
+async def test_runs_side_by_side_keep_their_own_sessions(tmp_path: Path) -> None:
+    long, short = ["one", *["yes", "go on"] * 4], ["one", *["no", "but why"]]
+    async with opening(tmp_path, **ON) as node:
+        first = await call(node, *long)
+        second = await call(node, *short)
+        assert second != first
+        for _ in range(3):
+            long, short = [*long, "yes", "go on"], [*short, "no", "but why"]
+            assert (await call(node, *long), await call(node, *short)) == (first, second)
+
+
+async def test_a_run_that_says_the_same_as_an_earlier_one_stays_in_its_own_session(tmp_path: Path) -> None:
+    said = ["one", "yes", "go on", "yes", "go on"]
+    async with opening(tmp_path, **ON) as node:
+        runs = [[await call(node, *said[:length]) for length in (1, 3, 5)] for _ in range(3)]
+        assert [len(set(run)) for run in runs] == [1, 1, 1]
+        assert len({run[0] for run in runs}) == 3
+
+
+async def test_a_run_keeps_its_session_where_a_shorter_one_finds_no_room_for_its_own(tmp_path: Path) -> None:
+    limited = {"limits": [], "sessions": {"fingerprint": True, "max_new_per_hour": 2}}
+    async with opening(tmp_path, **limited) as node:
+        own, first = await call(node, ""), await call(node, "one", "yes", "go on")
+        assert await call(node, "one") == own
+        assert await call(node, "one", "yes", "go on", "yes", "on") == first
+        await set_state(node.application.node.plane, first, SessionState.PAUSED, "looks odd", "sec")
+        assert await call(node, "one", *["yes", "on"] * 3) == "session_paused"
+
+
 async def test_after_idling_it_starts_afresh(tmp_path: Path) -> None:
     async with opening(tmp_path, **ON) as node:
         clock = by_hand(node)
