@@ -32,6 +32,9 @@ class Google(Section):
         if self.service_account is not None and self._key is None:
             hint = "put the file that the console gave for the key of a service account there, whole"
             raise Fault.of([Flaw("is not the key of a service account", hint, ("service_account",))])
+        if not self.url.startswith(("https://", "http://")):
+            hint = f"such as `{TOKEN_URL}`; give `token_url` where the key's own is wrong"
+            raise Fault.of([Flaw("has a `token_uri` that is no address", hint, ("service_account",))])
         return self
 
     @property

@@ -16,12 +16,12 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.utils import base64url_encode
 
 from gateway.core.bearer_token import Issued
 from gateway.core.upstream import TokenUnavailable
 from gateway.ports import Clock
+from gateway.upstream.private_key import private_key_of
 from gateway.upstream.token_endpoint import TokenEndpoint
 from gateway.upstream.token_source import Fetch
 
@@ -56,14 +56,7 @@ def certificate_of(pem: str) -> Certificate:
         certificate = x509.load_pem_x509_certificate(pem.encode())
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("holds no certificate in PEM") from None
-    try:
-        key = load_pem_private_key(_key_of(pem).encode(), None)
-    except TypeError:
-        raise ValueError("its private key has a password") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("holds no private key in PEM") from None
-    if not isinstance(key, RSAPrivateKey):
-        raise ValueError("its private key is not an RSA key")
+    key = private_key_of(_key_of(pem))
     if key.public_key() != certificate.public_key():
         raise ValueError("its private key is not that of its certificate")
     thumbprint = base64url_encode(certificate.fingerprint(hashes.SHA256())).decode()

@@ -7,9 +7,7 @@ Formats: OAuth 2.0 for service accounts (RFC 7523: a signed assertion) and the m
 from typing import Any, NamedTuple
 
 import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.core.bearer_token import Issued
 from gateway.ports import Clock
@@ -28,19 +26,6 @@ class ServiceAccount(NamedTuple):
     key_id: str
     token_url: str
     scope: str
-
-
-def private_key_of(pem: str) -> RSAPrivateKey:
-    """Raises ValueError saying what is wrong, without a value."""
-    try:
-        key = load_pem_private_key(pem.encode(), None)
-    except TypeError:
-        raise ValueError("its private key has a password") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("holds no private key in PEM") from None
-    if not isinstance(key, RSAPrivateKey):
-        raise ValueError("its private key is not an RSA key")
-    return key
 
 
 def by_service_account(account: ServiceAccount, key: RSAPrivateKey, endpoint: TokenEndpoint, clock: Clock) -> Fetch:

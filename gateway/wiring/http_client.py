@@ -30,11 +30,16 @@ def bedrock_kind() -> Callable[..., Provider] | None:
     return kind
 
 
+def entra_module() -> Any:
+    """`gateway.upstream.entra`, which signs and so loads a library for it."""
+    return importlib.import_module("gateway.upstream.entra")
+
+
 def google_module() -> Any:
     """`gateway.upstream.google`, which does the same."""
     return importlib.import_module("gateway.upstream.google")
 
 
-def entra_module() -> Any:
-    """`gateway.upstream.entra`, which signs and so loads a library for it."""
-    return importlib.import_module("gateway.upstream.entra")
+def private_key_module() -> Any:
+    """`gateway.upstream.private_key`, which loads it too."""
+    return importlib.import_module("gateway.upstream.private_key")

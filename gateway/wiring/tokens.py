@@ -11,7 +11,7 @@ from gateway.settings.google import Google
 from gateway.settings.providers import Provider as ProviderSetting
 from gateway.upstream.token_endpoint import TokenEndpoint
 from gateway.upstream.token_source import Fetch
-from gateway.wiring.http_client import entra_module, google_module, new_client
+from gateway.wiring.http_client import entra_module, google_module, new_client, private_key_module
 from gateway.wiring.system import SystemClock
 
 _ENDS_SOON = timedelta(days=30)
@@ -74,7 +74,7 @@ def _of_google(google: Google, endpoint: TokenEndpoint, clock: Clock) -> Fetch:
         fetch = made.by_metadata(google.scope, endpoint)
         return fetch
     account = made.ServiceAccount(google.account, google.key_id, google.url, google.scope)
-    fetch = made.by_service_account(account, made.private_key_of(google.private_key), endpoint, clock)
+    fetch = made.by_service_account(account, private_key_module().private_key_of(google.private_key), endpoint, clock)
     return fetch
 
 
@@ -83,7 +83,7 @@ def credential_faults(loaded: Loaded) -> Iterator[Finding]:
     for name, provider in loaded.settings.providers.items():
         if provider.google is not None and not provider.google.metadata:
             try:
-                google_module().private_key_of(provider.google.private_key)
+                private_key_module().private_key_of(provider.google.private_key)
             except ValueError as error:
                 path = ("providers", name, "google", "service_account")
                 yield loaded.finding(path, str(error), "make a new key for the account and put its file here")

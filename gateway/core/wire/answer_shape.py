@@ -31,12 +31,18 @@ class Shape:
         return {"description": self.description, **schema} if self.description else schema
 
 
+def shape_of(held: Mapping[str, Any]) -> Shape:
+    """From the object that has the schema in either of OpenAI's formats, where `strict` is off unless it is said."""
+    name, described = str(held.get("name") or ""), str(held.get("description") or "")
+    return Shape(held["schema"], name, described, held.get("strict") is True)
+
+
 def openai_shape(shape: Shape) -> dict[str, Any]:
     """As both of OpenAI's formats name its members. What clients of other formats may count on is kept where OpenAI
     takes the schema for that: it refuses others outright, and without `strict` follows them as well as it can."""
     assert shape.schema is not None
     strict = shape.strict
-    if strict is None and _closed(shape.schema, 0):
+    if strict is None and closed(shape.schema):
         strict = True
     said: dict[str, Any] = {"name": shape.name or UNNAMED, "schema": dict(shape.schema)}
     if shape.description:
@@ -44,7 +50,7 @@ def openai_shape(shape: Shape) -> dict[str, Any]:
     return said if strict is None else {**said, "strict": strict}
 
 
-def _closed(schema: Any, depth: int) -> bool:
+def closed(schema: Any, depth: int = 0) -> bool:
     """Whether every object in it has all its properties and no other, which is what `strict` takes.
     Source: OpenAI's guide to structured outputs, "supported schemas", as of 2026-11."""
     if depth > _DEPTH_MAX or not isinstance(schema, Mapping):
@@ -59,7 +65,7 @@ def _closed(schema: Any, depth: int) -> bool:
             return False
         if len(required) != len(names) or any(name not in required for name in names):
             return False
-    return all(_closed(inner, depth + 1) for inner in _inner(schema))
+    return all(closed(inner, depth + 1) for inner in _inner(schema))
 
 
 def _inner(schema: Mapping[str, Any]) -> Iterator[Any]:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from gateway.core.wire import neutral
+from gateway.core.wire import members, neutral
 from gateway.core.wire.answer_shape import Shape
+from gateway.core.wire.anthropic_members import objects
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
 from gateway.core.wire.untranslatable import untranslatable
@@ -19,8 +20,6 @@ _UNDERSTOOD = frozenset(
         *("tool_choice", "metadata", "output_config"),
     }
 )
-_TOOL_UNDERSTOOD = frozenset({"type", "name", "description", "input_schema", "strict", "allowed_callers"})
-_TOOL_LEFT_OUT = ("cache_control", "defer_loading", "eager_input_streaming", "input_examples")
 _CHOICES: Mapping[str, Choice] = {"auto": Choice.AUTO, "any": Choice.ANY, "tool": Choice.ONE, "none": Choice.NONE}
 _WORDS: Mapping[Choice, str] = {choice: word for word, choice in _CHOICES.items()}
 
@@ -31,6 +30,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         if name not in _UNDERSTOOD and name not in LEFT_OUT and value is not None:
             raise untranslatable(name)
     output = body.get("output_config") or {}
+    hints = (name for name in LEFT_OUT if body.get(name) is not None)
     choice = body.get("tool_choice") or {}
     kind = choice.get("type") if isinstance(choice, Mapping) else "?"
     if kind is not None and kind not in _CHOICES:
@@ -50,7 +50,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         stream=body.get("stream") is True,
         end_user=str(metadata.get("user_id") or "") if isinstance(metadata, Mapping) else "",
         shape=_read_shape(output),
-        left_out=tuple(dict.fromkeys(_hints(body, output))),
+        left_out=tuple(dict.fromkeys((*hints, *members.left_out(objects(body))))),
     )
 
 
@@ -112,29 +112,11 @@ def _read_shape(output: Any) -> Shape | None:
     raise untranslatable("output_config", "this `output_config`")
 
 
-def _hints(body: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[str]:
-    """What only hints at how the provider works: fields, and members of blocks and tools."""
-    yield from (name for name in LEFT_OUT if body.get(name) is not None)
-    yield from (f"output_config.{name}" for name, value in output.items() if name != "format" and value is not None)
-    yield from (
-        name if name == "cache_control" else f"tools.{name}"
-        for name in _TOOL_LEFT_OUT
-        if any(tool.get(name) for tool in body.get("tools") or ())
-    )
-    contents = [body.get("system"), *(message.get("content") for message in body["messages"])]
-    if any("cache_control" in block for each in contents if isinstance(each, list) for block in each):
-        yield "cache_control"
-
-
 def _read_tool(tool: Mapping[str, Any]) -> neutral.Tool:
     if tool.get("type") not in (None, "custom"):
         raise FieldRefused(
             "tools", f"`tools` of type {tool['type']!r} are known to Anthropic's models only", unsupported=True
         )
-    for name, value in tool.items():
-        direct = name == "allowed_callers" and value != ["direct"]
-        if value is not None and (direct or (name not in _TOOL_UNDERSTOOD and name not in _TOOL_LEFT_OUT)):
-            raise untranslatable("tools", f"`tools.{name[:40]}`")
     schema = tool.get("input_schema") or {"type": "object", "properties": {}}
     name, described = str(tool.get("name")), str(tool.get("description") or "")
     return neutral.Tool(name, described, schema, strict=tool.get("strict") is True)
@@ -146,7 +128,7 @@ def _write_tool(tool: neutral.Tool) -> dict[str, Any]:
 
 
 def _read_messages(body: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Message, ...]]:
-    system = [part.text for part in _read_content(body.get("system")) if isinstance(part, neutral.Text)]
+    system = neutral.texts(_read_content(body.get("system")), "system")
     found: list[Message] = []
     for message in body["messages"]:
         role = message.get("role")
@@ -195,7 +177,8 @@ def _read_image(block: Mapping[str, Any]) -> neutral.Part | None:
 def _read_document(block: Mapping[str, Any]) -> neutral.Part | None:
     match block.get("source"):
         case {"type": "text", "data": str(text)}:
-            return neutral.Text(text)
+            about = (said for name in ("title", "context") if isinstance(said := block.get(name), str) and said)
+            return neutral.Text("\n\n".join((*about, text)))
     return None
 
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from gateway.core.wire import neutral
+from gateway.core.wire import members, neutral
 from gateway.core.wire.answer_shape import Shape
 from gateway.core.wire.anthropic_neutral_request import arguments_of
+from gateway.core.wire.bedrock_members import objects
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.gemini_prompt import written
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
@@ -33,11 +34,10 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
             if name not in known and value is not None:
                 raise untranslatable(name)
     tools, output = body.get("toolConfig") or {}, body.get("outputConfig") or {}
-    effort = ("outputConfig.effort",) if output.get("effort") is not None else ()
     choice, chosen = _read_choice(tools.get("toolChoice"))
     return NeutralRequest(
         messages=neutral.joined([_read_message(message) for message in body["messages"]]),
-        system=tuple(part.text for part in read_content(body.get("system")) if isinstance(part, neutral.Text)),
+        system=tuple(neutral.texts(read_content(body.get("system")), "system")),
         tools=tuple(_read_tool(tool["toolSpec"]) for tool in tools.get("tools") or () if "toolSpec" in tool),
         tool_choice=choice,
         chosen_tool=chosen,
@@ -46,7 +46,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         stop=tuple(config.get("stopSequences") or ()),
         stream=body.get("stream") is True,
         shape=_read_shape(output.get("textFormat")),
-        left_out=(*(name for name in LEFT_OUT if body.get(name) is not None), *effort, *_cache_points(body)),
+        left_out=(*(name for name in LEFT_OUT if body.get(name) is not None), *members.left_out(objects(body))),
     )
 
 
@@ -79,9 +79,18 @@ def _read_shape(shape: Any) -> Shape | None:
         case None:
             return None
         case {"type": "json_schema", "structure": {"jsonSchema": {"schema": str(text), **rest}}}:
-            schema = arguments_of(text)
-            return Shape(schema, str(rest.get("name") or ""), str(rest.get("description") or ""))
+            return Shape(_schema_in(text), str(rest.get("name") or ""), str(rest.get("description") or ""))
     raise untranslatable("outputConfig", "this `textFormat`")
+
+
+def _schema_in(text: str) -> Mapping[str, Any]:
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError):
+        schema = None
+    if not isinstance(schema, dict):
+        raise FieldRefused("outputConfig", "`outputConfig` has a `schema` that is no JSON object")
+    return schema
 
 
 def _write_shape(shape: Shape) -> dict[str, Any]:
@@ -143,8 +152,11 @@ def read_content(content: Any) -> Iterator[neutral.Part]:
 
 def _read_block(block: Mapping[str, Any]) -> neutral.Part:
     match block:
-        case {"text": str(text)} | {"document": {"source": {"text": str(text)}}}:
+        case {"text": str(text)}:
             return neutral.Text(text)
+        case {"document": {"source": {"text": str(text)}, **rest}}:
+            about = rest.get("context")
+            return neutral.Text(f"{about}\n\n{text}" if about else text)
         case {"reasoningContent": {"reasoningText": {"text": str(text)}}}:
             return neutral.Thinking(text)
         case {"image": {"format": str(kind), "source": {"bytes": str(data)}}}:
@@ -163,13 +175,6 @@ def _read_result(content: Any) -> Iterator[neutral.Text | neutral.Image]:
         if not isinstance(part, neutral.Text | neutral.Image):
             raise FieldRefused("messages", "`messages` hold the result of a tool that cannot be translated")
         yield part
-
-
-def _cache_points(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """The mark by its name if it stands anywhere: other families' providers keep caches in their own way."""
-    lists = [body.get("system"), (body.get("toolConfig") or {}).get("tools")]
-    lists += [message.get("content") for message in body["messages"]]
-    return (_CACHE_POINT,) if any(_CACHE_POINT in block for each in lists for block in each or ()) else ()
 
 
 def _calls(message: Message) -> bool:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from gateway.core.wire import neutral
-from gateway.core.wire.answer_shape import Shape
+from gateway.core.wire import members, neutral
+from gateway.core.wire.answer_shape import Shape, closed
 from gateway.core.wire.anthropic_neutral_request import arguments_of
 from gateway.core.wire.facts import FieldRefused
-from gateway.core.wire.gemini_prompt import listed, member, messages_of, parts_of, section, spellings, written
+from gateway.core.wire.gemini_members import objects
+from gateway.core.wire.gemini_prompt import camel, listed, member, messages_of, parts_of, section, spellings, written
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
 from gateway.core.wire.untranslatable import untranslatable
 
@@ -39,6 +40,12 @@ _UNSIGNED = "skip_thought_signature_validator"
 """What Google's reference gives for a call that another family's model made: later models refuse one without."""
 _NO_SCHEMA: Mapping[str, Any] = MappingProxyType({"type": "object", "properties": {}})
 _SCHEMA_DEPTH_MAX = 64
+_SCHEMA_LISTS = ("anyOf", "prefixItems")
+_SCHEMA_TABLES = ("properties", "defs")
+_SCHEMA_WITHIN = ("items", "additionalProperties")
+_SCHEMA_COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
+_SCHEMA_NAMES: Mapping[str, str] = MappingProxyType({"defs": "$defs", "ref": "$ref"})
+_SCHEMA_HINTS = ("propertyOrdering",)
 
 
 def read_request(body: Mapping[str, Any]) -> NeutralRequest:
@@ -60,7 +67,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         stop=tuple(stop) if isinstance(stop, list) else (),
         stream=body.get("stream") is True,
         shape=_read_shape(config),
-        left_out=tuple(left_out),
+        left_out=(*left_out, *members.left_out(objects(body), camel)),
     )
 
 
@@ -121,8 +128,11 @@ def _read_choice(body: Mapping[str, Any]) -> tuple[Choice | None, str]:
 
 
 def _read_shape(config: Mapping[str, Any]) -> Shape | None:
-    kind = member(config, "responseMimeType")
-    schema = member(config, "responseJsonSchema") or _json_schema(member(config, "responseSchema"), 0)
+    kind, googles = member(config, "responseMimeType"), member(config, "responseSchema")
+    schema = member(config, "responseJsonSchema")
+    if schema and googles:
+        raise untranslatable("responseSchema", "`responseSchema` beside `responseJsonSchema`")
+    schema = schema or _json_schema(googles, 0)
     if kind in (None, "", "text/plain") and not schema:
         return None
     if kind != _JSON or not isinstance(schema, Mapping | None):
@@ -143,6 +153,7 @@ def _choice(request: NeutralRequest, *, strict: bool) -> dict[str, Any]:
 
 
 def _read_tools(body: Mapping[str, Any]) -> Iterator[neutral.Tool]:
+    mode = section(section(body, "toolConfig"), "functionCallingConfig").get("mode")
     for tool in listed(body, "tools"):
         for field, value in tool.items():
             if value is not None and field not in spellings("functionDeclarations"):
@@ -150,22 +161,39 @@ def _read_tools(body: Mapping[str, Any]) -> Iterator[neutral.Tool]:
         for function in listed(tool, "functionDeclarations"):
             schema = member(function, "parametersJsonSchema") or _json_schema(function.get("parameters"), 0)
             name, description = str(function.get("name")), str(function.get("description") or "")
-            yield neutral.Tool(name, description, schema or _NO_SCHEMA)
+            held = mode == "VALIDATED" and closed(schema)
+            yield neutral.Tool(name, description, schema or _NO_SCHEMA, strict=held)
 
 
 def _json_schema(value: Any, depth: int) -> Any:
-    """Google's schema as JSON Schema: its types are in capitals, and `nullable` is a type beside the other."""
+    """Google's schema as JSON Schema: its types are in capitals, `nullable` is a type beside the other, numbers may be
+    text. The order of properties that it gives is a hint which JSON Schema has no word for."""
     if depth > _SCHEMA_DEPTH_MAX:
         raise FieldRefused("tools", "the schema of a tool is too deep")
-    if isinstance(value, list):
-        return [_json_schema(each, depth + 1) for each in value]
     if not isinstance(value, Mapping):
         return value
-    schema = {name: _json_schema(inner, depth + 1) for name, inner in value.items()}
+    names = {camel(name): inner for name, inner in value.items()}
+    schema = {
+        _SCHEMA_NAMES.get(name, name): _schema_member(name, inner, depth + 1)
+        for name, inner in names.items()
+        if name not in _SCHEMA_HINTS
+    }
+    nullable = schema.pop("nullable", False) is True
     if isinstance(kind := value.get("type"), str):
-        nullable = schema.pop("nullable", False) is True
         schema["type"] = [kind.lower(), "null"] if nullable else kind.lower()
     return schema
+
+
+def _schema_member(name: str, value: Any, depth: int) -> Any:
+    if name in _SCHEMA_WITHIN:
+        return _json_schema(value, depth)
+    if name in _SCHEMA_LISTS and isinstance(value, list):
+        return [_json_schema(each, depth) for each in value]
+    if name in _SCHEMA_TABLES and isinstance(value, Mapping):
+        return {each: _json_schema(held, depth) for each, held in value.items()}
+    if name in _SCHEMA_COUNTS and isinstance(value, str) and value.isdecimal():
+        return int(value)
+    return value
 
 
 def _read_contents(contents: list[Any]) -> Iterator[Message]:

@@ -71,7 +71,7 @@ def messages_of(body: Mapping[str, Any]) -> list[Any]:
 
 def beside(body: Mapping[str, Any]) -> dict[str, Any]:
     """What adds to the prompt beside the contents: system text, tools, the shape of the answer."""
-    found = {name: value for name, value in body.items() if _camel(name) not in _NOT_THE_PROMPT and value is not None}
+    found = {name: value for name, value in body.items() if camel(name) not in _NOT_THE_PROMPT and value is not None}
     config = section(found, "generationConfig")
     found = without(found, "generationConfig")
     return found | {name: value for name in _SHAPES if (value := member(config, name)) is not None}
@@ -129,7 +129,7 @@ def _part_texts(part: Mapping[str, Any]) -> Iterator[str]:
     text = part.get("text")
     if isinstance(text, str):
         yield text
-    rest = {name: value for name, value in part.items() if name != "text" and _camel(name) not in _NO_TEXT}
+    rest = {name: value for name, value in part.items() if name != "text" and camel(name) not in _NO_TEXT}
     if rest:
         yield written(rest)
 
@@ -137,6 +137,7 @@ def _part_texts(part: Mapping[str, Any]) -> Iterator[str]:
 _NO_TEXT = frozenset({"inlineData", "fileData", "thought", "thoughtSignature", "videoMetadata", "mediaResolution"})
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """A member's name as the reference has it, of either spelling."""
     head, *rest = name.split("_")
     return head + "".join(word.capitalize() for word in rest) if rest else name

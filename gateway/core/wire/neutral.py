@@ -5,7 +5,7 @@ Rule: what has no place here is refused by its name in the client's spelling, or
 what is asked nor what it may cost, left out and said so (`left_out`). Nothing is dropped silently.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from gateway.core.usage import Usage
 from gateway.core.wire.answer_shape import Shape
+from gateway.core.wire.untranslatable import untranslatable
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,16 @@ class Half(NamedTuple):
     error_body: Callable[[int, str], Mapping[str, Any]]
     spelled: Mapping[str, str] = MappingProxyType({})
     details: bool = False
+
+
+def texts(parts: Iterable[Part], field: str) -> list[str]:
+    """Of system text, which holds nothing else between families. Raises FieldRefused."""
+    found = []
+    for part in parts:
+        if not isinstance(part, Text):
+            raise untranslatable(field, f"`{field}` with anything but text for the system")
+        found.append(part.text)
+    return found
 
 
 def joined(messages: list[Message]) -> tuple[Message, ...]:

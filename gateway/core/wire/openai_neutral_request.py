@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.core.wire import neutral
-from gateway.core.wire.answer_shape import Shape, openai_shape
+from gateway.core.wire import members, neutral
+from gateway.core.wire.answer_shape import Shape, openai_shape, shape_of
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
+from gateway.core.wire.openai_members import objects
 from gateway.core.wire.untranslatable import untranslatable
 
 LEFT_OUT = (
@@ -21,12 +22,6 @@ _UNDERSTOOD = frozenset(
         "response_format",
     }
 )
-_FUNCTION = frozenset({"name", "description", "parameters", "strict", "cache_control"})
-_MESSAGE_UNDERSTOOD = frozenset({"role", "content", "tool_calls", "tool_call_id", "refusal", "cache_control"})
-_MESSAGE_LEFT_OUT = ("name", "reasoning", "reasoning_content", "reasoning_details", "reasoning_text", "annotations")
-"""Who of several speaks, and thinking and sources of earlier turns, which other families' models are not shown."""
-_CACHE_MARK = "cache_control"
-"""Anthropic's mark, which some send in this format too."""
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "frequency_penalty": (0, 0.0),
     "presence_penalty": (0, 0.0),
@@ -62,7 +57,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         stream=body.get("stream") is True,
         end_user=str(body.get("safety_identifier") or body.get("user") or ""),
         shape=_read_shape(body.get("response_format")),
-        left_out=(*left_out, *_hints(body)),
+        left_out=(*left_out, *members.left_out(objects(body))),
     )
 
 
@@ -109,9 +104,8 @@ def _read_shape(shape: Any) -> Shape | None:
             return None
         case {"type": "json_object"}:
             return Shape()
-        case {"type": "json_schema", "json_schema": {"schema": dict(schema), **rest}}:
-            name, described = str(rest.get("name") or ""), str(rest.get("description") or "")
-            return Shape(schema, name, described, rest.get("strict") is True)
+        case {"type": "json_schema", "json_schema": {"schema": dict()} as held}:
+            return shape_of(held)
     raise untranslatable("response_format")
 
 
@@ -121,30 +115,10 @@ def _write_shape(shape: Shape) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": openai_shape(shape)}
 
 
-def _hints(body: Mapping[str, Any]) -> Iterator[str]:
-    """Members of messages, parts and tools that only hint at how the provider works, each once."""
-    tools, messages = body.get("tools") or (), body["messages"]
-    if any(_CACHE_MARK in each or _CACHE_MARK in (each.get("function") or ()) for each in tools) or any(
-        _CACHE_MARK in part for message in messages for part in (message, *_parts(message))
-    ):
-        yield _CACHE_MARK
-    for name in _MESSAGE_LEFT_OUT:
-        if any(message.get(name) for message in messages):
-            yield f"messages.{name}"
-
-
-def _parts(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    content = message.get("content")
-    return (part for part in (content if isinstance(content, list) else ()) if isinstance(part, Mapping))
-
-
 def _read_tool(tool: Mapping[str, Any]) -> neutral.Tool:
     function = tool.get("function")
     if tool.get("type") != "function" or not isinstance(function, Mapping):
         raise untranslatable("tools")
-    for name, value in function.items():
-        if name not in _FUNCTION and value is not None:
-            raise untranslatable("tools", f"`tools.{name[:40]}`")
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     name, described = str(function.get("name")), str(function.get("description") or "")
     return neutral.Tool(name, described, schema, strict=function.get("strict") is True)
@@ -162,15 +136,14 @@ def _read_messages(messages: list[Any]) -> tuple[tuple[str, ...], tuple[Message,
     system: list[str] = []
     found: list[Message] = []
     for message in messages:
-        _refuse_unknown(message)
         role, content = message.get("role"), message.get("content")
         if role in ("system", "developer") and not found:
-            system += [part.text for part in _read_content(content) if isinstance(part, neutral.Text)]
+            system += neutral.texts(_read_content(content), "messages")
         elif role in ("system", "developer", "user"):
             found.append(Message(Role.USER, tuple(_read_content(content))))
         elif role == "assistant":
-            said = _read_content(content or message.get("refusal"))
-            found.append(Message(Role.ASSISTANT, (*said, *read_calls(message))))
+            refused = _read_content(message.get("refusal"))
+            found.append(Message(Role.ASSISTANT, (*_read_content(content), *refused, *read_calls(message))))
         elif role == "tool":
             parts = tuple(part for part in _read_content(content) if isinstance(part, neutral.Text | neutral.Image))
             found.append(Message(Role.USER, (neutral.ToolResult(str(message.get("tool_call_id")), parts),)))
@@ -179,14 +152,6 @@ def _read_messages(messages: list[Any]) -> tuple[tuple[str, ...], tuple[Message,
                 "messages", f"`messages` has a role that cannot be translated: {str(role)[:40]}", unsupported=True
             )
     return tuple(system), neutral.joined(found)
-
-
-def _refuse_unknown(message: Mapping[str, Any]) -> None:
-    for name, value in message.items():
-        if value in (None, [], {}, "") or name in _MESSAGE_UNDERSTOOD or name in _MESSAGE_LEFT_OUT:
-            continue
-        text = f"`messages` have a member that cannot be translated: `{name[:40]}`"
-        raise FieldRefused("messages", text, unsupported=True)
 
 
 def _read_content(content: Any) -> Iterator[neutral.Part]:

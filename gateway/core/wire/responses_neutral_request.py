@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.core.wire import neutral
-from gateway.core.wire.answer_shape import Shape, openai_shape
+from gateway.core.wire import members, neutral
+from gateway.core.wire.answer_shape import Shape, openai_shape, shape_of
 from gateway.core.wire.facts import FieldRefused
 from gateway.core.wire.neutral import Choice, Message, NeutralRequest, Role
 from gateway.core.wire.openai_neutral_request import image_of, image_url
 from gateway.core.wire.responses_items import call_of, kind_of
+from gateway.core.wire.responses_members import objects
 from gateway.core.wire.responses_request import CAP_FIELD, messages_of
 from gateway.core.wire.responses_tools import in_namespace
 from gateway.core.wire.untranslatable import untranslatable
@@ -36,7 +37,6 @@ _FREE_TEXT_SCHEMA: Mapping[str, Any] = {
 _NOTHING: Mapping[str, tuple[Any, ...]] = {"store": (False,)}
 """Values with which these say nothing: another provider keeps no response either."""
 _ANY_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
-_TOOL_UNDERSTOOD = frozenset({"type", "name", "description", "parameters", "strict", "format", "tools"})
 
 
 def read_request(body: Mapping[str, Any]) -> NeutralRequest:
@@ -45,7 +45,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         if name not in _UNDERSTOOD and name not in LEFT_OUT and value not in (None, 0, []):
             raise untranslatable(name)
     text = body.get("text") or {}
-    if not isinstance(text, Mapping) or not text.keys() <= {"format", "verbosity"}:
+    if not isinstance(text, Mapping):
         raise untranslatable("text")
     left_out = [name for name in LEFT_OUT if body.get(name) not in (None, *_NOTHING.get(name, ()))]
     choice, chosen = _read_choice(body.get("tool_choice"))
@@ -62,7 +62,7 @@ def read_request(body: Mapping[str, Any]) -> NeutralRequest:
         stream=body.get("stream") is True,
         end_user=str(body.get("safety_identifier") or body.get("user") or ""),
         shape=_read_shape(text.get("format")),
-        left_out=(*left_out, *(("text.verbosity",) if text.get("verbosity") is not None else ())),
+        left_out=(*left_out, *members.left_out(objects(body))),
     )
 
 
@@ -112,9 +112,8 @@ def _read_shape(shape: Any) -> Shape | None:
             return None
         case {"type": "json_object"}:
             return Shape()
-        case {"type": "json_schema", "schema": dict(schema), **rest}:
-            name, described = str(rest.get("name") or ""), str(rest.get("description") or "")
-            return Shape(schema, name, described, rest.get("strict") is True)
+        case {"type": "json_schema", "schema": dict()}:
+            return shape_of(shape)
     raise untranslatable("text", "this `text.format`")
 
 
@@ -142,9 +141,6 @@ def _read_tools(tool: Mapping[str, Any], namespace: str) -> Iterator[neutral.Too
     name = in_namespace(namespace, own)
     described = str(tool.get("description") or "")
     spelled = {"name": own, "namespace": namespace} if namespace else {}
-    for member, value in tool.items():
-        if member not in _TOOL_UNDERSTOOD and value not in (None, False):
-            raise untranslatable("tools", f"`tools.{member[:40]}`")
     match tool.get("type"):
         case "function":
             schema = tool.get("parameters") or _ANY_ARGUMENTS
@@ -169,7 +165,7 @@ def _read_items(body: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Message
     for item in messages_of(body):
         kind, role = kind_of(item), item.get("role")
         if kind == "message" and role in ("system", "developer") and not found:
-            system += [part.text for part in _read_content(item.get("content")) if isinstance(part, neutral.Text)]
+            system += neutral.texts(_read_content(item.get("content")), "input")
         elif kind == "message":
             by = Role.ASSISTANT if role == "assistant" else Role.USER
             found.append(Message(by, tuple(_read_content(item.get("content")))))
