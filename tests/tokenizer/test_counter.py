@@ -4,9 +4,11 @@ import asyncio
 import gzip
 import json
 import random
+import statistics
 import string
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiktoken
@@ -116,19 +118,39 @@ def _piece_s(encoding: tiktoken.Encoding, text: str) -> float:
     return time.thread_time() - start_s
 
 
+class Watched:
+    """The real encoding, which tells how much it was given since it was asked last."""
+
+    def __init__(self, encoding: tiktoken.Encoding) -> None:
+        self._encoding = encoding
+        self._given = 0
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        self._given += len(text)
+        return self._encoding.encode_ordinary(text)
+
+    def given(self) -> int:
+        given, self._given = self._given, 0
+        return given
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_rule_34_hostile_text_neither_crashes_nor_blocks(name: str, encoding: tiktoken.Encoding) -> None:
     # Nothing is kept, or a text of one letter would be encoded once and then looked up.
-    tokens = TokenCounter(lambda: encoding, cached_pieces_max=0)
+    watched: Any = Watched(encoding)
+    tokens = TokenCounter(lambda: watched, cached_pieces_max=0)
     text = HOSTILE[name]
     turns_s: list[float] = []
+    given: list[int] = []
 
     async def tick() -> None:
         before_s = time.thread_time()
         while True:
             await asyncio.sleep(0)
             now_s = time.thread_time()
-            turns_s.append(now_s - before_s)
+            given.append(watched.given())
+            if given[-1]:
+                turns_s.append(now_s - before_s)
             before_s = now_s
 
     ticking = asyncio.create_task(tick())
@@ -136,7 +158,9 @@ async def test_rule_34_hostile_text_neither_crashes_nor_blocks(name: str, encodi
     counts = await asyncio.gather(*(tokens.count([text[start:]]) for start in range(3)))
     ticking.cancel()
     assert 0 < counts[0] <= len(text.encode("utf-8", "surrogatepass"))
-    assert max(turns_s) < max(TURN_S_MAX, 3 * _piece_s(encoding, text))
+    assert max(given) <= PIECE_CHARACTERS_MAX, "a turn has one piece, however many wait"
+    # Nine turns of ten: any one may also pay for a collection, or for a core that was lent out.
+    assert statistics.quantiles(turns_s, n=10)[-1] < max(TURN_S_MAX, 3 * _piece_s(encoding, text))
 
 
 async def test_a_panic_in_tiktoken_counts_as_bytes(
